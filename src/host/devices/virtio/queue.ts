@@ -108,7 +108,6 @@ export interface QueueState {
   lastAvail: number;
   usedIndex: number;
   signalled: number;
-  signalledValid: boolean;
 }
 
 const NO_VECTOR = 0xffff;
@@ -145,7 +144,6 @@ export class VirtQueue {
   #lastAvail = 0;
   #usedIndex = 0;
   #signalled = 0;
-  #signalledValid = false;
   #indirectTable = false;
 
   constructor(
@@ -165,7 +163,6 @@ export class VirtQueue {
     this.desc = this.avail = this.used = 0;
     this.eventIndex = this.indirect = false;
     this.#lastAvail = this.#usedIndex = this.#signalled = 0;
-    this.#signalledValid = false;
   }
 
   /** The driver enabled the queue. Reports rings that are misaligned or not in RAM. */
@@ -231,30 +228,36 @@ export class VirtQueue {
     memory.writeU16(this.used + 2, this.#usedIndex);
   }
 
+  /** Serves every request that is available: `handle` returns the bytes it wrote. Then interrupts the driver if it wants that. */
+  serve(handle: (chain: Chain) => number): void {
+    // A guest that aims a buffer at the ring could offer requests without end.
+    for (let served = 0; served <= this.size; served++) {
+      const chain = this.pop();
+      if (chain === undefined) break;
+      this.push(chain, handle(chain));
+    }
+    this.signal();
+  }
+
   /** Interrupts the driver for what was pushed since the last call, unless it asked not to be. */
   signal(): void {
     if (!this.live) return;
+    const before = this.#signalled;
+    if (before === this.#usedIndex) return;
+    this.#signalled = this.#usedIndex;
     const { memory } = this.#owner;
     if (this.eventIndex) {
-      const before = this.#signalled;
-      const wasValid = this.#signalledValid;
-      if (wasValid && before === this.#usedIndex) return;
-      this.#signalled = this.#usedIndex;
-      this.#signalledValid = true;
       const event = memory.readU16(this.avail + 4 + 2 * this.size);
-      if (wasValid && ((this.#usedIndex - event - 1) & 0xffff) >= ((this.#usedIndex - before) & 0xffff)) return;
-    } else {
-      if (this.#signalledValid && this.#signalled === this.#usedIndex) return;
-      this.#signalled = this.#usedIndex;
-      this.#signalledValid = true;
-      if (memory.readU16(this.avail) & AVAIL_F_NO_INTERRUPT) return;
+      if (((this.#usedIndex - event - 1) & 0xffff) >= ((this.#usedIndex - before) & 0xffff)) return;
+    } else if (memory.readU16(this.avail) & AVAIL_F_NO_INTERRUPT) {
+      return;
     }
     this.#owner.interrupt(this);
   }
 
   save(): QueueState {
     const { size, enabled, vector, desc, avail, used } = this;
-    return { size, enabled, vector, desc, avail, used, lastAvail: this.#lastAvail, usedIndex: this.#usedIndex, signalled: this.#signalled, signalledValid: this.#signalledValid };
+    return { size, enabled, vector, desc, avail, used, lastAvail: this.#lastAvail, usedIndex: this.#usedIndex, signalled: this.#signalled };
   }
 
   restore(state: QueueState): void {
@@ -268,7 +271,6 @@ export class VirtQueue {
     this.#lastAvail = state.lastAvail & 0xffff;
     this.#usedIndex = state.usedIndex & 0xffff;
     this.#signalled = state.signalled & 0xffff;
-    this.#signalledValid = state.signalledValid;
   }
 
   #follow(head: number, chain: Chain): boolean {
