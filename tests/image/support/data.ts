@@ -15,7 +15,10 @@ export function text(size: number): Buffer {
   let out = '';
   while (out.length < size) {
     const pick = next() % 16;
-    out += pick < WORDS.length ? `${WORDS[pick]} ` : pick === 10 ? '\xe8\x10\x02\x00\x00' : pick === 11 ? `\xe9\xe8${String.fromCharCode(next() & 0xff)}\xff\xff\xff` : `${next() % 1000}\n`;
+    if (pick < WORDS.length) out += `${WORDS[pick]} `;
+    else if (pick === 10) out += '\xe8\x10\x02\x00\x00';
+    else if (pick === 11) out += `\xe9\xe8${String.fromCharCode(next() & 0xff)}\xff\xff\xff`;
+    else out += `${next() % 1000}\n`;
   }
   return Buffer.from(out.slice(0, size), 'latin1');
 }
@@ -23,5 +26,7 @@ export function text(size: number): Buffer {
 /** `size` bytes that do not compress. */
 export function noise(size: number): Buffer {
   const next = generator(7);
-  return Buffer.from({ length: size } as ArrayLike<number>).map(() => next() & 0xff);
+  const bytes = Buffer.alloc(size);
+  for (let i = 0; i < size; i++) bytes[i] = next();
+  return bytes;
 }
