@@ -1,0 +1,23 @@
+// The part of the WebAssembly JavaScript interface that the host uses; TypeScript has it in its DOM library only.
+declare namespace WebAssembly {
+  type Exports = Record<string, unknown>;
+  type ModuleImports = Record<string, unknown>;
+
+  class Module {
+    constructor(bytes: Uint8Array | ArrayBuffer);
+  }
+
+  class Instance {
+    constructor(module: Module, imports?: Record<string, ModuleImports>);
+    readonly exports: Exports;
+  }
+
+  class Memory {
+    constructor(descriptor: { initial: number; maximum?: number; shared?: boolean });
+    readonly buffer: ArrayBufferLike;
+  }
+
+  class Global {
+    value: unknown;
+  }
+}
