@@ -138,6 +138,8 @@ export interface StreamCharOptions {
 /** High-water mark of input held back for a guest that does not read; the source is paused above it. */
 const INPUT_PENDING_BYTES = 0x1_0000;
 
+const swallow = (): void => {};
+
 /**
  * Joins a device to Node streams. Input is paused while the guest does not take it. Output can run ahead of a slow reader: whoever
  * runs the machine should wait for `drained()` while `congested`.
@@ -197,9 +199,11 @@ export class StreamChar implements CharBackend {
     input?.off('end', this.#onInputEnd);
     input?.off('error', this.#onInputEnd);
     input?.pause();
-    this.#release();
-    // The error listener stays: a late EPIPE must not become an uncaught exception.
+    // A late EPIPE must not become an uncaught exception.
+    if (output && !output.listeners('error').includes(swallow)) output.on('error', swallow);
+    output?.off('error', this.#onError);
     this.#failed = true;
+    this.#release();
   }
 
   resize(columns: number, rows: number): void {
