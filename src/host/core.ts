@@ -11,6 +11,7 @@ const CPUID_ROWS = 128;
 const CPU_XMM = 0x0800;
 const CPU_ST = 0x0900;
 const WASM_PAGE = 0x1_0000;
+const GUEST_PAGE = 4096;
 
 /** Why `Core.run` returned. */
 export const Exit = { BUDGET: 0, HALT: 1, SHUTDOWN: 2 } as const;
@@ -49,10 +50,10 @@ export interface CoreHost {
   mmioWrite(cpu: number, phys: number, size: AccessSize, value: number): void;
   /** The vector of the interrupt acknowledge cycle, or -1 when the interrupt went away. */
   interruptAck(cpu: number): number;
-  /** The value of an MSR that the core does not hold, or undefined for #GP. */
-  msrRead(cpu: number, msr: number): bigint | undefined;
+  /** The value of an MSR that the core does not hold, as unsigned halves, or undefined for #GP. */
+  msrRead(cpu: number, msr: number): { lo: number; hi: number } | undefined;
   /** Takes an MSR write; false is #GP. */
-  msrWrite(cpu: number, msr: number, value: bigint): boolean;
+  msrWrite(cpu: number, msr: number, lo: number, hi: number): boolean;
   tprRead(cpu: number): number;
   tprWrite(cpu: number, value: number): void;
   ferr(cpu: number): void;
@@ -311,10 +312,12 @@ export class Core {
     this.#exports.invalidate(phys, length);
   }
 
-  /** Places a ROM so that it ends at 4 GiB. */
+  /** Places a ROM so that it ends at 4 GiB; what is left of its first page reads as ones. */
   mapRom(image: Uint8Array): void {
-    const at = this.#exports.mapRom(image.length) >>> 0;
-    new Uint8Array(this.memory.buffer, at, image.length).set(image);
+    const bytes = Math.ceil(image.length / GUEST_PAGE) * GUEST_PAGE;
+    const area = new Uint8Array(this.memory.buffer, this.#exports.mapRom(bytes) >>> 0, bytes);
+    area.fill(0xff);
+    area.set(image, bytes - image.length);
   }
 
   /** Makes a range of RAM ignore guest writes. */
@@ -348,11 +351,11 @@ export class Core {
         const value = host.msrRead(cpu, msr >>> 0);
         if (value === undefined) return 0;
         const record = this.cpu(cpu);
-        record.set32('msrLo', Number(value & 0xffff_ffffn));
-        record.set32('msrHi', Number((value >> 32n) & 0xffff_ffffn));
+        record.set32('msrLo', value.lo);
+        record.set32('msrHi', value.hi);
         return 1;
       },
-      msrWrite: (cpu: number, msr: number, lo: number, hi: number) => (host.msrWrite(cpu, msr >>> 0, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)) ? 1 : 0),
+      msrWrite: (cpu: number, msr: number, lo: number, hi: number) => (host.msrWrite(cpu, msr >>> 0, lo >>> 0, hi >>> 0) ? 1 : 0),
       tprRead: (cpu: number) => host.tprRead(cpu),
       tprWrite: (cpu: number, value: number) => host.tprWrite(cpu, value >>> 0),
       ferr: (cpu: number) => host.ferr(cpu),
