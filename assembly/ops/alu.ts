@@ -154,7 +154,7 @@ function cmpxchgBy<T>(cpu: Cpu, i: Insn): void {
   if (acc == x) {
     rmWrite<T>(cpu, i, y);
   } else {
-    rmWrite<T>(cpu, i, x);
+    if (isMem(i)) rmWrite<T>(cpu, i, x);
     setReg<T>(cpu, 0, x);
   }
 }
