@@ -41,7 +41,7 @@ export class PciRig {
     this.bus.attach(this.host as Device, 1, PCI_CONFIG_DATA_PORT);
   }
 
-  plug(device: PciDevice<any>, slot: number, fn = 0): void {
+  plug(device: PciDevice, slot: number, fn = 0): void {
     this.host.add(device, slot, fn);
   }
 
@@ -107,6 +107,7 @@ export class DriverQueue {
     this.avail = this.desc + 16 * size;
     this.used = (this.avail + 6 + 2 * size + 3) & ~3;
     this.#freeDescriptors = Array.from({ length: size }, (_, i) => i);
+    this.#memory.write(this.desc, new Uint8Array(QUEUE_AREA_BYTES));
   }
 
   get #memory(): BufferMemory {
@@ -373,9 +374,9 @@ export class VirtioDriver {
 export const VIRTIO_SLOT = 3;
 
 /** A rig with one virtio function in slot 3, its bars assigned. */
-export const virtioRig = (virtioFunction: VirtioFunction<any>): { rig: PciRig; device: VirtioPci<any>; driver: VirtioDriver } => {
+export const virtioRig = (virtioFunction: VirtioFunction): { rig: PciRig; device: VirtioPci; driver: VirtioDriver } => {
   const rig = new PciRig();
-  const device = new VirtioPci<any>(virtioFunction, { memory: rig.memory, log: rig.log });
+  const device = new VirtioPci(virtioFunction, { memory: rig.memory, log: rig.log });
   rig.plug(device, VIRTIO_SLOT);
   rig.assignBars();
   return { rig, device, driver: new VirtioDriver(rig, VIRTIO_SLOT) };

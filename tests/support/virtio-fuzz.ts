@@ -6,7 +6,7 @@ import { Random } from './random.js';
 import { RAM_BYTES, virtioRig } from './virtio-driver.js';
 
 export interface FuzzSubject {
-  fn: VirtioFunction<any>;
+  fn: VirtioFunction;
   clock?: ManualClock;
   /** Something from the host's side: input, frames, a resize. */
   poke?(random: Random): void;

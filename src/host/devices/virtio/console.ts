@@ -47,7 +47,8 @@ export interface VirtioConsoleOptions {
   columns?: number;
   rows?: number;
   /**
-   * Order of the two words of a resize message. The specification and Linux from 6.15 have columns first, older Linux rows first.
+   * Order of the two words of a resize message. The specification and Linux from 6.15 on, with the stable series that
+   * took the fix, have columns first, which is the default; older Linux has rows first.
    */
   resizeOrder?: 'columns-first' | 'rows-first';
 }
