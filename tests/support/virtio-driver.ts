@@ -1,5 +1,4 @@
 import { Bus } from '../../src/host/bus.js';
-import type { Device } from '../../src/host/devices/device.js';
 import { PCI_CONFIG_ADDRESS_PORT, PCI_CONFIG_DATA_PORT, PciHost } from '../../src/host/devices/pci.js';
 import type { PciDevice } from '../../src/host/devices/pci-config.js';
 import type { VirtioFunction } from '../../src/host/devices/virtio/device.js';
@@ -37,8 +36,8 @@ export class PciRig {
       pirq: this.levels.map((_, n) => ({ set: level => void (this.levels[n] = level) })),
       onResetControl: value => this.resets.push(value),
     });
-    this.bus.attach(this.host as Device, 0, PCI_CONFIG_ADDRESS_PORT);
-    this.bus.attach(this.host as Device, 1, PCI_CONFIG_DATA_PORT);
+    this.bus.attach(this.host, 0, PCI_CONFIG_ADDRESS_PORT);
+    this.bus.attach(this.host, 1, PCI_CONFIG_DATA_PORT);
   }
 
   plug(device: PciDevice, slot: number, fn = 0): void {
@@ -112,6 +111,11 @@ export class DriverQueue {
 
   get #memory(): BufferMemory {
     return this.driver.rig.memory;
+  }
+
+  /** Descriptors not in use. */
+  get free(): number {
+    return this.#freeDescriptors.length;
   }
 
   /** Makes a request available without telling the device; returns its token. */

@@ -3,7 +3,7 @@ import type { ManualClock } from '../../src/host/clock.js';
 import type { VirtioFunction } from '../../src/host/devices/virtio/device.js';
 import { deviceContract } from './device-contract.js';
 import { Random } from './random.js';
-import { RAM_BYTES, virtioRig } from './virtio-driver.js';
+import { type Buffer, RAM_BYTES, virtioRig } from './virtio-driver.js';
 
 export interface FuzzSubject {
   fn: VirtioFunction;
@@ -48,5 +48,39 @@ export const virtioFuzz = (name: string, make: () => FuzzSubject): void => {
       }
     }
     expect(completed).toBeGreaterThan(0);
+  });
+
+  it(`${name} survives random requests on sound rings, and snapshots among them`, { timeout: 60_000 }, () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = new Random(seed);
+      const { fn, clock, poke } = make();
+      const { device, driver } = virtioRig(fn);
+      const small = () => random.below(random.pick([2, 4, 14, 256]));
+      const buffer = (out: boolean): Buffer => {
+        const length = 1 + random.below(random.pick([1, 20, 600, 3000]));
+        return out ? { out: Uint8Array.from({ length }, (_, i) => (i % 4 === 0 ? small() : random.below(6) === 0 ? small() : 0)) } : { room: length };
+      };
+      driver.start();
+      for (let round = 0; round < 60; round++) {
+        const queue = random.pick(driver.queues);
+        if (queue.free > 6) {
+          const outs = random.below(4);
+          const rooms = random.below(3) + (outs === 0 ? 1 : 0);
+          const buffers = [...Array.from({ length: outs }, () => buffer(true)), ...Array.from({ length: rooms }, () => buffer(false))];
+          if (outs > 0 && random.below(2) === 0) buffers[0] = { out: buffers[0].out!.slice(0, 16) };
+          queue.add(buffers, random.below(2) === 0);
+        }
+        queue.kick();
+        poke?.(random);
+        clock?.advance(random.below(2000));
+        queue.completions();
+        if (random.below(10) === 0) {
+          const state = structuredClone(device.save());
+          device.restore(state);
+          expect(device.save()).toEqual(state);
+        }
+        if (driver.status & 0x40) driver.start();
+      }
+    }
   });
 };

@@ -154,6 +154,7 @@ export class StreamChar implements CharBackend {
   #ended = false;
   #endTold = false;
   #draining = false;
+  #paused = false;
   readonly #onData = (data: Uint8Array | string) => this.#receive(data);
   readonly #onInputEnd = () => {
     this.#ended = true;
@@ -199,6 +200,7 @@ export class StreamChar implements CharBackend {
     input?.off('end', this.#onInputEnd);
     input?.off('error', this.#onInputEnd);
     input?.pause();
+    this.#paused = false;
     // A late EPIPE must not become an uncaught exception.
     if (output && !output.listeners('error').includes(swallow)) output.on('error', swallow);
     output?.off('error', this.#onError);
@@ -228,7 +230,9 @@ export class StreamChar implements CharBackend {
   #receive(data: Uint8Array | string): void {
     this.#input.add(toBytes(data));
     this.#drain();
-    if (this.#input.pending >= INPUT_PENDING_BYTES) this.#options.input?.pause();
+    if (this.#input.pending < INPUT_PENDING_BYTES || this.#paused) return;
+    this.#paused = true;
+    this.#options.input?.pause();
   }
 
   #drain(): void {
@@ -239,7 +243,10 @@ export class StreamChar implements CharBackend {
     } finally {
       this.#draining = false;
     }
-    if (!this.#failed && this.#input.pending < INPUT_PENDING_BYTES && this.#options.input?.isPaused()) this.#options.input.resume();
+    if (this.#paused && this.#input.pending < INPUT_PENDING_BYTES) {
+      this.#paused = false;
+      this.#options.input?.resume();
+    }
     this.#tellEnd();
   }
 

@@ -104,6 +104,7 @@ export class PciHost implements Device<PciHostState> {
   assignBars(window: BarWindow): void {
     const wanted: { device: PciDevice; bar: BarSpec }[] = this.devices.flatMap(device => device.bars.map(bar => ({ device, bar })));
     wanted.sort((a, b) => b.bar.size - a.bar.size);
+    for (const device of this.devices) device.writeConfig(PCI_COMMAND, device.command & ~(COMMAND_IO | COMMAND_MEMORY), 2);
     let io = window.ioBase;
     let memory = window.memoryBase;
     for (const { device, bar } of wanted) {

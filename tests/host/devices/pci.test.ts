@@ -213,6 +213,23 @@ describe('base address registers', () => {
   });
 });
 
+it('a second firmware pass after a reset finds everything free', () => {
+  const { rig, card } = setup();
+  const other = new Card(rig.log, 'other');
+  rig.plug(other, 4);
+  rig.assignBars();
+  const first = rig.configRead(4, 0x10, 4);
+  rig.assignBars();
+  expect(rig.configRead(4, 0x10, 4)).toBe(first);
+  card.reset();
+  other.reset();
+  rig.host.reset();
+  expect(rig.bus.mmioRead(first + 5, 1)).toBe(0xff);
+  rig.assignBars();
+  expect(rig.bus.mmioRead(first + 5, 1)).toBe(5);
+  expect(rig.log.counts.size).toBe(0);
+});
+
 describe('interrupts', () => {
   it('INTx follows the device, the disable bit and the swizzle', () => {
     const { rig, card } = setup();
