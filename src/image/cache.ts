@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, rmSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { VmletError } from '../errors.js';
 
@@ -76,7 +76,7 @@ export class Cache {
   readonly folder: string;
 
   constructor(folder: string = cacheFolder()) {
-    this.folder = folder;
+    this.folder = resolve(folder);
   }
 
   /** A finished and unharmed entry, or undefined. Costs one small read and a stat for each file. */
@@ -110,7 +110,7 @@ export class Cache {
     const target = join(this.folder, key);
     const parent = join(target, '..');
     try {
-      await mkdir(parent, { recursive: true });
+      await makeFolders(parent);
     } catch (cause) {
       throw cacheError('make', parent, cause);
     }
@@ -165,6 +165,23 @@ export async function writeWhole(path: string, data: Uint8Array | string): Promi
       await file.close();
     }
   });
+}
+
+/** `mkdir -p`. Node's own never returns where a folder exists but takes no other, as below /proc. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && dirname(path) !== path) {
+      await makeFolders(dirname(path));
+      await mkdir(path).catch((again: NodeJS.ErrnoException) => {
+        if (again.code !== 'EEXIST') throw again;
+      });
+    } else if (code !== 'EEXIST' || !(await stat(path)).isDirectory()) {
+      throw cause;
+    }
+  }
 }
 
 async function onDisk<T>(verb: string, path: string, action: () => Promise<T>): Promise<T> {

@@ -97,20 +97,25 @@ export class ModuleTree {
   }
 }
 
-/** modules.dep, modules.alias and modules.builtin for a modprobe in the guest. */
+/** modules.dep and modules.alias for a modprobe in the guest; `modules` are in an order in which they load. */
 export function moduleIndex(modules: readonly KernelModule[]): { dep: string; alias: string } {
   const byName = new Map(modules.map((module) => [module.name, module]));
-  const closure = (module: KernelModule, seen: Set<string>): Set<string> => {
+  const addNeeds = (module: KernelModule, seen: Set<KernelModule>): Set<KernelModule> => {
     for (const name of module.depends) {
       const need = byName.get(name);
-      if (!need || seen.has(need.path)) continue;
-      seen.add(need.path);
-      closure(need, seen);
+      if (!need || need === module || seen.has(need)) continue;
+      seen.add(need);
+      addNeeds(need, seen);
     }
     return seen;
   };
+  // A modprobe loads the list from its end.
+  const needs = (module: KernelModule): string[] => {
+    const all = addNeeds(module, new Set());
+    return modules.filter((other) => all.has(other)).map(({ path }) => ` ${path}`).reverse();
+  };
   return {
-    dep: modules.map((module) => `${module.path}:${[...closure(module, new Set())].map((path) => ` ${path}`).join('')}\n`).join(''),
+    dep: modules.map((module) => `${module.path}:${needs(module).join('')}\n`).join(''),
     alias: modules.flatMap(({ name, aliases }) => aliases.map((alias) => `alias ${alias} ${name}\n`)).join(''),
   };
 }

@@ -235,7 +235,7 @@ function readKernelPackage(deb: Uint8Array, name: string): { bzImage: Uint8Array
 function packageFiles(wanted: Recipe['packages'][number], deb: Uint8Array): CpioEntry[] {
   const found = new Map<string, Uint8Array>();
   const paths = new Set(wanted.files.flatMap(({ from }) => from));
-  for (const { path, type, data } of readDeb(deb).files()) if (type === 'file' && paths.has(path)) found.set(path, data.slice());
+  for (const { path, type, data } of readDeb(deb).files()) if (type === 'file' && paths.has(path)) found.set(path, new Uint8Array(data));
   return wanted.files.map(({ from, to, mode }) => {
     const data = from.map((path) => found.get(path)).find((bytes) => bytes !== undefined);
     if (!data) throw formatError(`the Debian package ${wanted.name}`, `it holds no ${from.join(' or ')}`);

@@ -28,8 +28,10 @@ export function startsWith(bytes: Uint8Array, magic: readonly number[], at = 0):
   return bytes.length >= at + magic.length && magic.every((byte, i) => bytes[at + i] === byte);
 }
 
+/** Bytes `from` to `to`, or as many of them as there are, as Latin-1. */
 export function ascii(bytes: Uint8Array, from: number, to: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, Math.min(to, bytes.length) - from)).toString('latin1');
+  const part = bytes.subarray(Math.max(0, from), Math.max(0, to));
+  return Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('latin1');
 }
 
 export function utf8(bytes: Uint8Array): string {

@@ -63,7 +63,7 @@ function narrowed(frame: Uint8Array, bound: number): Uint8Array {
   const singleSegment = (frame[4] & 0x20) !== 0;
   const exponent = Math.max(0, Math.ceil(Math.log2(Math.max(bound, 1))) - 10);
   if (singleSegment || exponent >= frame[5] >> 3) return frame;
-  const copy = frame.slice();
+  const copy = new Uint8Array(frame);
   copy[5] = exponent << 3;
   return copy;
 }
