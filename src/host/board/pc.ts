@@ -1,0 +1,254 @@
+import type { GuestLog } from '../../logger.js';
+import type { BlockBackend, CharBackend, EntropyBackend, FramePort } from '../backends/backend.js';
+import type { AcpiConfig } from '../boot/acpi-tables.js';
+import { Bus } from '../bus.js';
+import type { VirtualClock } from '../clock.js';
+import { AcpiPm } from '../devices/acpi-pm.js';
+import { ApicBus } from '../devices/apic-bus.js';
+import { DebugExit } from '../devices/debug-exit.js';
+import { Debugcon } from '../devices/debugcon.js';
+import type { AccessSize, Device } from '../devices/device.js';
+import { I8042 } from '../devices/i8042.js';
+import { IoApic } from '../devices/ioapic.js';
+import { KvmClock } from '../devices/kvm-clock.js';
+import { Lapic, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST } from '../devices/lapic.js';
+import { HostBridge440fx, IsaBridgePiix3, PCI_CONFIG_ADDRESS_PORT, PCI_CONFIG_DATA_PORT, PciHost } from '../devices/pci.js';
+import { Pic8259 } from '../devices/pic8259.js';
+import { Pit8254 } from '../devices/pit8254.js';
+import { Port92 } from '../devices/port92.js';
+import { RtcCmos } from '../devices/rtc-cmos.js';
+import { Uart16550 } from '../devices/uart16550.js';
+import { VirtioBlk } from '../devices/virtio/blk.js';
+import { VirtioConsole, type VirtioConsolePort } from '../devices/virtio/console.js';
+import type { VirtioFunction } from '../devices/virtio/device.js';
+import { VirtioNet } from '../devices/virtio/net.js';
+import { VirtioPci } from '../devices/virtio/pci.js';
+import { VirtioRng } from '../devices/virtio/rng.js';
+import { fanOut, type IrqLine } from '../irq.js';
+import type { GuestMemory } from '../memory.js';
+import { CoprocessorError, PostPorts } from './legacy.js';
+
+const LAPIC_BASE = 0xfee0_0000;
+const IOAPIC_BASE = 0xfec0_0000;
+const IOAPIC_ID = 15;
+const PM_BASE = 0x600;
+const SCI_IRQ = 9;
+const SERIAL = [
+  { port: 0x3f8, irq: 4 },
+  { port: 0x2f8, irq: 3 },
+  { port: 0x3e8, irq: 4 },
+  { port: 0x2e8, irq: 3 },
+];
+/** Where firmware routes PIRQA# to PIRQD#. */
+const PIRQ_IRQS = [10, 10, 11, 11];
+/** Above the largest RAM, below the I/O APIC. */
+const PCI_WINDOW = { start: 0xe000_0000, end: IOAPIC_BASE };
+const PCI_IO = { start: 0xc000, end: 0x1_0000 };
+const RESET_CPU = 0x04;
+
+export interface NetworkCard {
+  /** Six bytes. */
+  mac: Uint8Array;
+  port: FramePort;
+}
+
+/** What the board drives in its CPUs. */
+export interface BoardPins {
+  setIntr(cpu: number, level: boolean): void;
+  nmi(cpu: number): void;
+  init(cpu: number): void;
+  sipi(cpu: number, vector: number): void;
+  setA20(enabled: boolean): void;
+}
+
+export interface PcOptions {
+  clock: VirtualClock;
+  memory: GuestMemory;
+  log: GuestLog;
+  ramBytes: number;
+  cpus: number;
+  /** The date at virtual time zero, in seconds since 1970. */
+  epochSeconds: number;
+  serial: readonly CharBackend[];
+  disks: readonly BlockBackend[];
+  console: readonly VirtioConsolePort[];
+  rng?: EntropyBackend;
+  nics: readonly NetworkCard[];
+  debugExitPort?: number;
+  debugconPort?: number;
+  debugcon?: CharBackend;
+  pins: BoardPins;
+  tscToNs: (cpu: number, tsc: number) => number;
+  onPowerOff: () => void;
+  onReset: (cause: 'keyboard-controller' | 'port-92' | 'reset-control') => void;
+  onDebugExit: (code: number) => void;
+}
+
+/** The board of a PC: which device answers where, and which line leads to which. */
+export class PcBoard {
+  readonly bus = new Bus();
+  /** In the order in which they are reset and saved. */
+  readonly devices: Device[] = [];
+  readonly lapics: Lapic[] = [];
+  readonly coprocessorError: CoprocessorError;
+  readonly serialPorts: readonly number[];
+  readonly #options: PcOptions;
+  readonly #apicBus = new ApicBus();
+  readonly #pic: Pic8259;
+  readonly #ioapic: IoApic;
+  readonly #pm: AcpiPm;
+  readonly #pci: PciHost;
+  readonly #isaBridge: IsaBridgePiix3;
+  readonly #kvmClock: KvmClock;
+
+  constructor(options: PcOptions) {
+    this.#options = options;
+    const { bus } = this;
+    const { clock, log, memory, pins } = options;
+    const attach = <T extends Device>(device: T, ...bases: number[]): T => {
+      bases.forEach((base, region) => bus.attach(device, region, base));
+      this.devices.push(device);
+      return device;
+    };
+
+    this.#pic = attach(new Pic8259({ intr: { set: level => this.lapics[0].lint0.set(level) } }), 0x20, 0xa0, 0x4d0);
+    for (let cpu = 0; cpu < options.cpus; cpu++) this.lapics.push(attach(this.#lapic(cpu)));
+    bus.attach(this.lapics[0], 0, LAPIC_BASE);
+    this.#ioapic = attach(new IoApic({ bus: this.#apicBus, id: IOAPIC_ID, log }), IOAPIC_BASE);
+    const isa = (irq: number): IrqLine => fanOut(this.#pic.line(irq), this.#ioapic.line(irq === 0 ? 2 : irq));
+
+    attach(new Pit8254({ clock, irq: isa(0) }), 0x40, 0x61);
+    attach(new RtcCmos({ clock, irq: isa(8), epochSeconds: options.epochSeconds, ramBytes: options.ramBytes }), 0x70);
+    attach(new I8042({ clock, irq1: isa(1), irq12: isa(12), onReset: () => options.onReset('keyboard-controller'), onA20: pins.setA20 }), 0x60, 0x64);
+    attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
+    attach(new PostPorts(), 0x80);
+    this.coprocessorError = attach(new CoprocessorError(isa(13)), 0xf0);
+    this.#pm = attach(new AcpiPm({ clock, irq: isa(SCI_IRQ), onPowerOff: options.onPowerOff }), PM_BASE);
+    const com = [isa(4), isa(3)];
+    options.serial.forEach((backend, i) => attach(new Uart16550({ name: `com${i + 1}`, clock, backend, irq: com[i & 1] }), SERIAL[i].port));
+    this.serialPorts = options.serial.map((_, i) => SERIAL[i].port);
+
+    this.#isaBridge = new IsaBridgePiix3([10, 11].reduce<IrqLine[]>((lines, irq) => ((lines[irq] = isa(irq)), lines), []), log);
+    this.#pci = attach(
+      new PciHost({
+        bus,
+        msi: this.#apicBus,
+        log,
+        pirq: this.#isaBridge.pirq,
+        onResetControl: value => {
+          if ((value & RESET_CPU) !== 0) options.onReset('reset-control');
+        },
+      }),
+      PCI_CONFIG_ADDRESS_PORT,
+      PCI_CONFIG_DATA_PORT,
+    );
+    this.#pci.add(new HostBridge440fx(log));
+    this.#pci.add(this.#isaBridge);
+    const virtio = <S extends object>(device: VirtioFunction<S>) => this.#pci.add(new VirtioPci(device, { memory, log }));
+    options.disks.forEach((backend, i) => virtio(new VirtioBlk({ name: `disk${i}`, backend, serial: `vmlet-disk${i}`, clock })));
+    if (options.console.length > 0) virtio(new VirtioConsole({ ports: options.console }));
+    if (options.rng !== undefined) virtio(new VirtioRng({ entropy: options.rng }));
+    options.nics.forEach((nic, i) => virtio(new VirtioNet({ name: `net${i}`, ...nic })));
+    this.devices.push(...this.#pci.devices);
+
+    this.#kvmClock = attach(new KvmClock({ clock, memory, epochSeconds: options.epochSeconds }));
+    if (options.debugExitPort !== undefined) attach(new DebugExit({ onExit: options.onDebugExit }), options.debugExitPort);
+    if (options.debugconPort !== undefined && options.debugcon !== undefined) attach(new Debugcon({ backend: options.debugcon }), options.debugconPort);
+  }
+
+  /** What firmware tells an operating system about this board. */
+  get acpi(): AcpiConfig {
+    return {
+      cpus: this.#options.cpus,
+      lapicBase: LAPIC_BASE,
+      ioapicBase: IOAPIC_BASE,
+      ioapicId: IOAPIC_ID,
+      pmBase: PM_BASE,
+      sciIrq: SCI_IRQ,
+      s5SleepType: S5_SLEEP_TYPE,
+      reset: { port: PCI_CONFIG_ADDRESS_PORT + 1, value: 0x06 },
+      serials: this.serialPorts.map((_, i) => SERIAL[i]),
+      pciWindow: PCI_WINDOW,
+      pciInterrupt: (slot, pin) => PIRQ_IRQS[this.#pci.pirqOf(slot, pin + 1)],
+      pciIrqs: PIRQ_IRQS,
+    };
+  }
+
+  acknowledge(cpu: number): number {
+    return this.lapics[cpu].acknowledge();
+  }
+
+  mmioRead(_cpu: number, phys: number, size: AccessSize): number {
+    return this.bus.mmioRead(phys, size);
+  }
+
+  mmioWrite(_cpu: number, phys: number, size: AccessSize, value: number): void {
+    this.bus.mmioWrite(phys, size, value);
+  }
+
+  msrRead(cpu: number, msr: number): { lo: number; hi: number } | undefined {
+    if (isApicMsr(msr)) return this.lapics[cpu].msrRead(msr);
+    return this.#kvmClock.msrRead(cpu, msr);
+  }
+
+  msrWrite(cpu: number, msr: number, lo: number, hi: number): boolean {
+    if (isApicMsr(msr)) return this.lapics[cpu].msrWrite(msr, lo, hi);
+    return this.#kvmClock.msrWrite(cpu, msr, lo, hi);
+  }
+
+  powerButton(): void {
+    this.#pm.pressPowerButton();
+  }
+
+  reset(): void {
+    for (const device of this.devices) device.reset();
+  }
+
+  /** Leaves the board as firmware does: interrupt controllers out of the way, PCI resources assigned. */
+  firmwareInit(): void {
+    const out = (port: number, ...values: number[]) => values.forEach(value => this.bus.portWrite(port, 1, value));
+    out(0x20, 0x11);
+    out(0x21, 0x08, 0x04, 0x01, 0xff);
+    out(0xa0, 0x11);
+    out(0xa1, 0x70, 0x02, 0x01, 0xff);
+    const levels = PIRQ_IRQS.reduce((bits, irq) => bits | (1 << irq), 1 << SCI_IRQ);
+    out(0x4d0, levels & 0xff);
+    out(0x4d1, levels >> 8);
+    this.#isaBridge.route(PIRQ_IRQS);
+    this.#pci.assignBars({ ioBase: PCI_IO.start, ioEnd: PCI_IO.end, memoryBase: PCI_WINDOW.start, memoryEnd: PCI_WINDOW.end });
+    this.#pci.assignInterrupts(PIRQ_IRQS);
+  }
+
+  #lapic(cpu: number): Lapic {
+    const { clock, log, pins, tscToNs } = this.#options;
+    return new Lapic({
+      id: cpu,
+      bsp: cpu === 0,
+      clock,
+      bus: this.#apicBus,
+      log,
+      pic: cpu === 0 ? { acknowledge: () => this.#pic.acknowledge() } : undefined,
+      pins: {
+        setIntr: level => pins.setIntr(cpu, level),
+        nmi: () => pins.nmi(cpu),
+        init: () => pins.init(cpu),
+        sipi: vector => pins.sipi(cpu, vector),
+      },
+      tscToNs: tsc => tscToNs(cpu, tsc),
+      onBase: (phys, mapped) => this.#moveLapic(cpu, phys, mapped),
+    });
+  }
+
+  #moveLapic(cpu: number, phys: number, mapped: boolean): void {
+    const lapic = this.lapics[cpu];
+    this.bus.detach(lapic, 0);
+    if (!mapped) return;
+    try {
+      this.bus.attach(lapic, 0, phys);
+    } catch {
+      this.#options.log.guestError(lapic.name, `its page cannot be at 0x${phys.toString(16)}`);
+    }
+  }
+}
+
+const isApicMsr = (msr: number): boolean => msr === MSR_APIC_BASE || msr === MSR_TSC_DEADLINE || (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);

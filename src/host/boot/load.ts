@@ -1,0 +1,67 @@
+import type { CpuRecord } from '../core.js';
+import type { BootMemory } from './boot-memory.js';
+import { isElf, parseElf, pvhEntry } from './elf.js';
+import { type Arch, bootLinux, type BootReport, isBzImage } from './linux.js';
+import { bootMultiboot, findMultibootHeader, type MultibootModule } from './multiboot.js';
+import { bootPvh } from './pvh.js';
+import { enterReal } from './cpu-setup.js';
+
+export interface KernelBoot {
+  /** `kernel` looks at the file and chooses; the others insist on one protocol. */
+  kind: 'kernel' | 'linux' | 'pvh' | 'multiboot';
+  kernel: Uint8Array;
+  /** What the payload of a bzImage unpacks to, an ELF file; without it the guest unpacks it itself. */
+  unpacked?: Uint8Array;
+  /** For multiboot kernels it becomes the first module. */
+  initrd?: Uint8Array;
+  cmdline?: string;
+  modules?: MultibootModule[];
+  /** What messages call the kernel. */
+  name?: string;
+}
+
+export interface RomBoot {
+  kind: 'rom';
+  image: Uint8Array;
+  name?: string;
+}
+
+/** A sector that is loaded at 0x7C00 and entered in real mode, as a BIOS does it; without a BIOS's services. */
+export interface SectorBoot {
+  kind: 'sector';
+  image: Uint8Array;
+  name?: string;
+}
+
+export type BootOptions = KernelBoot | RomBoot | SectorBoot;
+
+/** The protocol for a kernel file of kind `kernel`. */
+export const protocolOf = (kernel: Uint8Array): 'linux' | 'pvh' | 'multiboot' => {
+  if (isBzImage(kernel)) return 'linux';
+  if (findMultibootHeader(kernel) !== undefined) return 'multiboot';
+  if (isElf(kernel) && pvhEntry(parseElf(kernel)) !== undefined) return 'pvh';
+  return 'linux';
+};
+
+/** Loads a kernel and leaves the CPU, which was reset before, at its entry. */
+export const bootKernel = (memory: BootMemory, cpu: CpuRecord, boot: KernelBoot, machine: { rsdp?: number; arch: Arch }): BootReport => {
+  const { kernel, initrd, cmdline, name } = boot;
+  switch (boot.kind === 'kernel' ? protocolOf(kernel) : boot.kind) {
+    case 'multiboot': {
+      const modules = [...(initrd === undefined ? [] : [{ bytes: initrd, cmdline: 'initrd' }]), ...(boot.modules ?? [])];
+      return bootMultiboot(memory, cpu, { kernel, modules, cmdline, name });
+    }
+    case 'pvh':
+      return bootPvh(memory, cpu, { kernel, initrd, cmdline, rsdp: machine.rsdp, name });
+    default:
+      return bootLinux(memory, cpu, { kernel, unpacked: boot.unpacked, initrd, cmdline, rsdp: machine.rsdp, arch: machine.arch, name });
+  }
+};
+
+const SECTOR_ADDRESS = 0x7c00;
+
+export const bootSector = (memory: BootMemory, cpu: CpuRecord, boot: SectorBoot): BootReport => {
+  memory.write(SECTOR_ADDRESS, boot.image.subarray(0, 512));
+  enterReal(cpu, { segment: 0, offset: SECTOR_ADDRESS, data: 0, sp: SECTOR_ADDRESS });
+  return { protocol: 'sector', entry: SECTOR_ADDRESS };
+};

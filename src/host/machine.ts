@@ -1,0 +1,463 @@
+import { VmletError } from '../errors.js';
+import { CountingGuestLog } from '../logger.js';
+import type { BlockBackend, CharBackend, EntropyBackend } from './backends/backend.js';
+import { SeededEntropy, type Seed } from './backends/entropy.js';
+import { type Hasher, Sha256 } from './backends/hash.js';
+import { NodeWall, type Sleep, type WallClock } from './backends/wall.js';
+import { type NetworkCard, PcBoard } from './board/pc.js';
+import { buildAcpiTables } from './boot/acpi-tables.js';
+import { BootMemory } from './boot/boot-memory.js';
+import { EBDA, LOW_END, MIN_RAM_BYTES } from './boot/e820.js';
+import type { Arch, BootReport } from './boot/linux.js';
+import { bootKernel, type BootOptions, bootSector } from './boot/load.js';
+import { planRom } from './boot/rom.js';
+import { buildSmbios, SMBIOS_START } from './boot/smbios.js';
+import { VirtualClock } from './clock.js';
+import { Core, type CoreHost, Exit, MAX_RAM_BYTES } from './core.js';
+import { cpuidTable } from './cpuid.js';
+import type { VirtioConsolePort } from './devices/virtio/console.js';
+import { cpuState, hashState } from './state-hash.js';
+
+/** A fixed power-on date for runs that must be repeatable: 2026-01-01 00:00:00 UTC. */
+export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
+
+const GUEST_PAGE = 4096;
+/** Instructions per call into the core: V8 optimises the interpreter only between calls. */
+const SLICE = 200_000;
+/** How long the host's event loop may wait for its turn. */
+const TURN_MS = 8;
+const EFLAGS_IF = 0x200;
+const NS_PER_MS = 1e6;
+
+export interface MachineOptions {
+  /** The compiled core. */
+  core: WebAssembly.Module;
+  /** 1 MB to 3 GB, a multiple of 4096. */
+  memoryBytes: number;
+  cpus?: 1;
+  arch?: Arch;
+  seed?: Seed;
+  /** How idle time passes: `warp` jumps to the next timer (the default), `realtime` sleeps until it. */
+  time?: 'warp' | 'realtime';
+  /** The clock's date at power-on, in seconds since 1970. Default: DEFAULT_EPOCH_SECONDS in warp, now in realtime. */
+  epochSeconds?: number;
+  boot: BootOptions;
+  /** COM1 to COM4. */
+  serial?: readonly CharBackend[];
+  disks?: readonly BlockBackend[];
+  /** Ports of one virtio console device. */
+  console?: readonly VirtioConsolePort[];
+  /** A virtio entropy device; `true` draws from the seed. */
+  rng?: boolean | EntropyBackend;
+  nics?: readonly NetworkCard[];
+  debugExitPort?: number;
+  debugconPort?: number;
+  debugcon?: CharBackend;
+  /** What a reset by the guest does; `exit` by default. */
+  rebootAction?: 'exit' | 'reset';
+  /** Ends the run when virtual time has come this far. */
+  timeoutNs?: number;
+  onGuestLog?: (line: string) => void;
+  /** Awaited at every turn of the event loop while it gives a promise: slow readers of the guest's output. */
+  throttle?: () => Promise<void> | undefined;
+  wall?: WallClock;
+}
+
+export type ResetCause = 'triple-fault' | 'keyboard-controller' | 'port-92' | 'reset-control' | 'acpi-reset';
+
+/** How a run ended. */
+export interface MachineExit {
+  /**
+   * `poweroff`: ACPI S5. `halted`: HLT with interrupts off. `timeout`: virtual time is up. `stopped`: the host asked for it.
+   * `host-error`: see `error`.
+   */
+  reason: 'poweroff' | 'reset' | 'debug-exit' | 'halted' | 'timeout' | 'stopped' | 'host-error';
+  /** The code of a debug exit: (value << 1) | 1. */
+  code?: number;
+  cause?: ResetCause;
+  error?: unknown;
+  instructions: number;
+  timeNs: number;
+}
+
+type Verdict = Omit<MachineExit, 'instructions' | 'timeNs'>;
+
+/** One virtual PC: created, run to its end, thrown away. */
+export class Machine {
+  readonly core: Core;
+  readonly board: PcBoard;
+  readonly clock = new VirtualClock();
+  readonly guestLog: CountingGuestLog;
+  /** What the boot protocol chose. */
+  boot!: BootReport;
+  readonly #options: MachineOptions;
+  readonly #wall: WallClock;
+  readonly #arch: Arch;
+  readonly #cpuEntropy: SeededEntropy;
+  readonly #realtime: boolean;
+  /** Nanoseconds that idle CPUs jumped over. */
+  #skippedNs = 0;
+  /** Wall time at virtual time zero, in ms; moves when the machine pauses. */
+  #anchorMs = 0;
+  #verdict: Verdict | undefined;
+  #resetRequest: ResetCause | undefined;
+  #running = false;
+  #paused = false;
+  #yield = false;
+  #woken = false;
+  #holds = 0;
+  #sleep: Sleep | undefined;
+  #resumed: (() => void) | undefined;
+  #parked: (() => void)[] = [];
+
+  /** Builds the machine and loads the guest. Throws VmletError when the guest cannot be loaded. */
+  constructor(options: MachineOptions) {
+    const { memoryBytes, seed = 0 } = options;
+    if (options.cpus !== undefined && options.cpus !== 1) {
+      throw new VmletError('ERR_VMLET_CONFIG', `${String(options.cpus)} CPUs: this version runs one`, { hint: 'use -p 1' });
+    }
+    if (!(memoryBytes >= MIN_RAM_BYTES && memoryBytes <= MAX_RAM_BYTES) || memoryBytes % GUEST_PAGE !== 0) {
+      throw new VmletError('ERR_VMLET_MEMORY', `${memoryBytes} bytes of memory: a machine has 1 MB to 3 GB, in pages of ${GUEST_PAGE} bytes`, { hint: 'for instance -m 256M' });
+    }
+    this.#options = options;
+    this.#arch = options.arch ?? 'x86_64';
+    this.#wall = options.wall ?? new NodeWall();
+    this.#realtime = options.time === 'realtime';
+    this.guestLog = new CountingGuestLog(options.onGuestLog);
+    this.#cpuEntropy = new SeededEntropy(seed, 'cpu');
+    this.core = Core.create(options.core, memoryBytes, this.#coreHost());
+    this.clock.source = () => this.nowNs;
+    this.clock.onArm = atNs => this.#timerArmed(atNs);
+    const { serial = [], disks = [], rng, nics = [] } = options;
+    this.board = new PcBoard({
+      clock: this.clock,
+      memory: this.core.dma,
+      log: this.guestLog,
+      ramBytes: memoryBytes,
+      cpus: 1,
+      epochSeconds: options.epochSeconds ?? (this.#realtime ? this.#wall.epochSeconds() : DEFAULT_EPOCH_SECONDS),
+      serial,
+      disks,
+      console: options.console ?? [],
+      rng: rng === true ? new SeededEntropy(seed, 'virtio-rng') : rng === false ? undefined : rng,
+      nics,
+      debugExitPort: options.debugExitPort,
+      debugconPort: options.debugconPort,
+      debugcon: options.debugcon,
+      pins: {
+        setIntr: (cpu, level) => {
+          this.core.setIntr(cpu, level);
+          if (level) this.wake();
+        },
+        nmi: cpu => {
+          this.core.nmi(cpu);
+          this.wake();
+        },
+        init: cpu => this.core.init(cpu),
+        sipi: () => {},
+        setA20: enabled => this.core.setA20(0, enabled),
+      },
+      tscToNs: (cpu, tsc) => this.#tscToNs(cpu, tsc),
+      onPowerOff: () => this.#end({ reason: 'poweroff' }),
+      onReset: cause => this.#requestReset(cause),
+      onDebugExit: code => this.#end({ reason: 'debug-exit', code }),
+    });
+    this.#load();
+  }
+
+  /** Instructions executed since power-on. */
+  get instructions(): number {
+    return this.core.instructions(0);
+  }
+
+  /** Virtual time since power-on: one nanosecond an instruction, and what idling skipped. */
+  get nowNs(): number {
+    return this.core.instructions(0) + this.#skippedNs;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Runs until the machine ends. The signal stops it at the next instruction boundary. One call a machine. */
+  async run(signal?: AbortSignal): Promise<MachineExit> {
+    if (this.#running) throw new VmletError('ERR_VMLET_STATE', 'the machine is running already');
+    this.#running = true;
+    const onAbort = () => this.stop();
+    if (signal?.aborted) this.stop();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      this.#anchorMs = this.#wall.now() - this.nowNs / NS_PER_MS;
+      const verdict = await this.#loop();
+      return { ...verdict, instructions: this.instructions, timeNs: this.nowNs };
+    } catch (error) {
+      return { reason: 'host-error', error, instructions: this.instructions, timeNs: this.nowNs };
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      this.#running = false;
+      this.#park();
+    }
+  }
+
+  /** Ends the run with the reason `stopped`. */
+  stop(): void {
+    this.#end({ reason: 'stopped' });
+  }
+
+  /** Stops time; resolves when the machine stands still. */
+  pause(): Promise<void> {
+    if (!this.#running || this.#verdict !== undefined) return Promise.resolve();
+    this.#paused = true;
+    this.#interrupt();
+    if (this.#resumed !== undefined) return Promise.resolve();
+    return new Promise(resolve => this.#parked.push(resolve));
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#resumed?.();
+  }
+
+  /** Presses the ACPI power button. */
+  powerButton(): void {
+    this.board.powerButton();
+    this.wake();
+  }
+
+  /** Ends an idle sleep: something outside changed. Devices that raise an interrupt or arm a timer do it by themselves. */
+  wake(): void {
+    this.#woken = true;
+    this.#sleep?.cancel();
+  }
+
+  /** Gives the event loop a turn right behind the current instruction, so that host code answers the guest at a repeatable moment. */
+  requestYield(): void {
+    this.#yield = true;
+    this.core.shorten(0, 0);
+  }
+
+  /** While held, an idle machine waits by the wall clock even in warp, as input from outside may come. Returns the release. */
+  hold(): () => void {
+    this.#holds++;
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#holds--;
+      this.wake();
+    };
+  }
+
+  /** SHA-256 over the state of CPU, memory and devices; equal for equal runs. For a machine that stands still. */
+  stateHash(hasher: Hasher = new Sha256()): string {
+    return hashState(
+      {
+        instructions: this.instructions,
+        nowNs: this.nowNs,
+        cpus: [this.core.cpu(0)],
+        ram: this.core.ram,
+        devices: this.board.devices.map(device => [device.name, device.save()] as const),
+      },
+      hasher,
+    );
+  }
+
+  /** The registers of a CPU by name, for dumps. */
+  registers(cpu = 0): Record<string, unknown> {
+    return cpuState(this.core.cpu(cpu));
+  }
+
+  async #loop(): Promise<Verdict> {
+    let turnMs = this.#wall.now();
+    const timeoutNs = this.#options.timeoutNs ?? Infinity;
+    for (;;) {
+      if (this.#resetRequest !== undefined) this.#reset();
+      if (this.#verdict !== undefined) return this.#verdict;
+      if (this.#paused) await this.#standStill();
+      else {
+        const now = this.nowNs;
+        const deadline = this.clock.deadline;
+        if (deadline <= now) {
+          this.clock.fire(now);
+          continue;
+        }
+        if (now >= timeoutNs) return { reason: 'timeout' };
+        const budget = Math.min(SLICE, deadline - now, timeoutNs - now);
+        const exit = this.core.run(0, budget);
+        if (exit === Exit.SHUTDOWN) this.#requestReset('triple-fault');
+        else if (exit === Exit.HALT && !this.#yield && this.#verdict === undefined && this.#resetRequest === undefined) {
+          const verdict = await this.#idle(timeoutNs);
+          if (verdict !== undefined) return verdict;
+        }
+      }
+      if (this.#yield || this.#wall.now() - turnMs >= TURN_MS) {
+        this.#yield = false;
+        await this.#wall.turn();
+        const slow = this.#options.throttle?.();
+        if (slow !== undefined) await slow;
+        turnMs = this.#wall.now();
+      }
+    }
+  }
+
+  /** The CPU is halted and no interrupt is pending. */
+  async #idle(timeoutNs: number): Promise<Verdict | undefined> {
+    if ((this.core.cpu(0).get32('eflags') & EFLAGS_IF) === 0) return { reason: 'halted' };
+    const next = Math.min(this.clock.deadline, timeoutNs);
+    if (!this.#realtime && this.#holds === 0 && next !== Infinity) {
+      this.#skipTo(next);
+      return undefined;
+    }
+    const slow = this.#options.throttle?.();
+    if (slow !== undefined) await slow;
+    const startMs = this.#wall.now();
+    const startNs = this.nowNs;
+    // A warping machine has no fixed relation to the wall clock: what it sleeps counts from here.
+    const anchorMs = this.#realtime ? this.#anchorMs : startMs - startNs / NS_PER_MS;
+    await this.#sleepMs(anchorMs + next / NS_PER_MS - startMs);
+    if (this.#paused) return undefined;
+    const wallNs = Math.floor((this.#wall.now() - anchorMs) * NS_PER_MS);
+    this.#skipTo(Math.max(this.nowNs, this.#woken ? Math.min(wallNs, timeoutNs) : Math.max(next, wallNs)));
+    return undefined;
+  }
+
+  async #sleepMs(ms: number): Promise<void> {
+    if (ms <= 0) return;
+    this.#woken = false;
+    this.#sleep = this.#wall.sleep(ms);
+    await this.#sleep.done;
+    this.#sleep = undefined;
+  }
+
+  /** Moves virtual time forward; the CPU's time stamp counter goes with it. */
+  #skipTo(atNs: number): void {
+    const ns = Math.min(atNs, Number.MAX_SAFE_INTEGER) - this.nowNs;
+    if (!(ns > 0)) return;
+    this.#skippedNs += ns;
+    const cpu = this.core.cpu(0);
+    cpu.set64('tscOffset', cpu.get64('tscOffset') + BigInt(ns));
+  }
+
+  async #standStill(): Promise<void> {
+    const startMs = this.#wall.now();
+    const resumed = new Promise<void>(resolve => {
+      this.#resumed = resolve;
+    });
+    this.#park();
+    const sleep = this.#wall.sleep(Infinity);
+    await resumed;
+    sleep.cancel();
+    this.#resumed = undefined;
+    this.#anchorMs += this.#wall.now() - startMs;
+  }
+
+  #park(): void {
+    for (const resolve of this.#parked.splice(0)) resolve();
+  }
+
+  #interrupt(): void {
+    this.core.shorten(0, 0);
+    this.wake();
+  }
+
+  /** The first verdict counts; the CPU stops behind the instruction in flight. */
+  #end(verdict: Verdict): void {
+    this.#verdict ??= verdict;
+    this.#interrupt();
+    this.#resumed?.();
+  }
+
+  #requestReset(cause: ResetCause): void {
+    if (this.#options.rebootAction !== 'reset') this.#end({ reason: 'reset', cause });
+    else {
+      this.#resetRequest = cause;
+      this.#interrupt();
+    }
+  }
+
+  #reset(): void {
+    this.#resetRequest = undefined;
+    this.core.ram.fill(0);
+    this.#load();
+  }
+
+  #timerArmed(atNs: number): void {
+    if (this.#sleep !== undefined) this.wake();
+    else this.core.shorten(0, atNs - this.nowNs);
+  }
+
+  /** What IA32_TSC_DEADLINE means: TSC = instructions + tscOffset, time = instructions + skipped. */
+  #tscToNs(cpu: number, tsc: number): number {
+    return tsc - Number(BigInt.asIntN(64, this.core.cpu(cpu).get64('tscOffset'))) + this.#skippedNs;
+  }
+
+  /** Power-on: firmware's work, then the guest's image. */
+  #load(): void {
+    const { boot, memoryBytes } = this.#options;
+    const cpu = this.core.cpu(0);
+    this.core.reset(0);
+    this.core.setA20(0, true);
+    cpu.set64('tscOffset', BigInt(this.#skippedNs));
+    cpu.setCpuid(this.#cpuid());
+    this.board.reset();
+    const memory = new BootMemory(this.core.ram);
+    if (boot.kind === 'rom') {
+      this.boot = this.#loadRom(memory, boot.image, boot.name);
+    } else {
+      this.board.firmwareInit();
+      const rsdp = this.#writeFirmwareTables(memory, memoryBytes);
+      this.boot = boot.kind === 'sector' ? bootSector(memory, cpu, boot) : bootKernel(memory, cpu, boot, { rsdp, arch: this.#arch });
+    }
+    this.core.updateMode(0);
+    this.core.flush(0);
+  }
+
+  #cpuid(): ReturnType<typeof cpuidTable> {
+    return cpuidTable({ arch: this.#arch, cpus: 1, apicId: 0 });
+  }
+
+  #loadRom(memory: BootMemory, image: Uint8Array, name?: string): BootReport {
+    const plan = planRom(image, name);
+    this.core.mapRom(image);
+    memory.write(plan.shadow.phys, plan.shadow.bytes);
+    const start = Math.floor(plan.shadow.phys / GUEST_PAGE) * GUEST_PAGE;
+    this.core.protectRom(start, 0x10_0000 - start);
+    return { protocol: 'rom', entry: 0xffff_fff0 };
+  }
+
+  /** ACPI, SMBIOS and the BIOS data area; returns the ACPI root pointer. */
+  #writeFirmwareTables(memory: BootMemory, ramBytes: number): number {
+    const acpi = buildAcpiTables(this.board.acpi);
+    memory.write(acpi.start, acpi.bytes);
+    memory.write(SMBIOS_START, buildSmbios({ ramBytes, cpus: 1, cpuName: 'vmlet virtual CPU' }));
+    memory.u16(0x40e, EBDA >>> 4);
+    memory.u16(0x413, LOW_END >>> 10);
+    memory.u8(EBDA, 1);
+    this.board.serialPorts.forEach((port, i) => memory.u16(0x400 + 2 * i, port));
+    return acpi.rsdp;
+  }
+
+  #coreHost(): CoreHost {
+    const word = new Uint8Array(4);
+    const view = new DataView(word.buffer);
+    return {
+      portRead: (_cpu, port, size) => this.board.bus.portRead(port, size),
+      portWrite: (_cpu, port, size, value) => this.board.bus.portWrite(port, size, value),
+      mmioRead: (cpu, phys, size) => this.board.mmioRead(cpu, phys, size),
+      mmioWrite: (cpu, phys, size, value) => this.board.mmioWrite(cpu, phys, size, value),
+      interruptAck: cpu => this.board.acknowledge(cpu),
+      msrRead: (cpu, msr) => this.board.msrRead(cpu, msr),
+      msrWrite: (cpu, msr, lo, hi) => this.board.msrWrite(cpu, msr, lo, hi),
+      tprRead: cpu => this.board.lapics[cpu].tpr,
+      tprWrite: (cpu, value) => {
+        this.board.lapics[cpu].tpr = value;
+      },
+      ferr: () => this.board.coprocessorError.raise(),
+      entropy: () => {
+        this.#cpuEntropy.fill(word);
+        return view.getInt32(0, true);
+      },
+    };
+  }
+}
+
