@@ -1,0 +1,105 @@
+// The core's exports. CPUs are named by index. Field offsets of the CPU record are exported by generated/offsets.ts as OFF_name.
+import { ARENA, CPU_TLB_MISS, CPU_TLB_SR, JUMP_ENTRIES, CPU_JUMP, MAX_CPUS, RAM_BASE, ROM_BASE, ROM_MAX, TLB_BYTES } from "./layout";
+import { IF, cpuAt } from "./cpu/state";
+import { initCpu as initState, resetCpu as resetState } from "./cpu/reset";
+import { shared } from "./machine";
+import { INFO_FLAGS, INFO_ROM, pageInfo } from "./mmu/physical";
+import { flushTlbAll } from "./mmu/tlb";
+import { dropAll, invalidate as invalidateRange } from "./interp/blocks";
+import { instructionCount, requestStop, shorten as shortenBudget, updateMode as deriveMode } from "./interp/mode";
+import { run as runCpu, settleFault } from "./interp/run";
+
+export * from "./generated/offsets";
+
+/** Lays out the machine: RAM in KiB, at most 3 GiB, which the host has allocated behind `ramBase()`. */
+export function init(ramKiB: u32): void {
+  const s = shared();
+  s.ramBytes = <u64>ramKiB << 10;
+  s.romBytes = 0;
+  s.cpus = 1;
+  s.arenaNext = ARENA;
+  for (let c: u32 = 0; c < MAX_CPUS; c++) {
+    const cpu = cpuAt(c);
+    cpu.id = c;
+    cpu.delivering = -1;
+    cpu.a20Mask = ~0;
+    const base = changetype<usize>(cpu);
+    if (c < s.cpus) {
+      memory.fill(base + CPU_TLB_SR, 0xff, TLB_BYTES * 6);
+      memory.fill(base + CPU_JUMP, 0xff, <usize>JUMP_ENTRIES * 16);
+    }
+  }
+}
+
+export function ramBase(): usize { return RAM_BASE; }
+export function cpuPointer(index: u32): usize { return changetype<usize>(cpuAt(index)); }
+export function resetCpu(index: u32): void {
+  const cpu = cpuAt(index);
+  cpu.block = 0;
+  cpu.insn = 0;
+  resetState(cpu);
+  flushTlbAll(cpu);
+  deriveMode(cpu);
+}
+export function initCpu(index: u32): void {
+  const cpu = cpuAt(index);
+  initState(cpu);
+  flushTlbAll(cpu);
+  deriveMode(cpu);
+}
+export function updateMode(index: u32): void { deriveMode(cpuAt(index)); }
+
+/** Runs at most `budget` instructions: 0 budget spent or stop asked for, 1 halted, 2 shut down. May throw the host's fault object. */
+export function run(index: u32, budget: i32): i32 { return runCpu(cpuAt(index), budget); }
+/** After `run` or this threw the fault object: 0 to call `run` again, 2 shut down (triple fault). */
+export function deliverFault(index: u32): i32 { return settleFault(cpuAt(index)); }
+/** Instructions executed since power-on, exact at any moment. */
+export function instructions(index: u32): f64 { return <f64>instructionCount(cpuAt(index)); }
+/** Reduces the budget in flight so that at most `remaining` instructions follow the current one. */
+export function shorten(index: u32, remaining: u32): void { shortenBudget(cpuAt(index), remaining); }
+
+export function setIntr(index: u32, level: u32): void {
+  const cpu = cpuAt(index);
+  cpu.intr = level;
+  if (level != 0 && (cpu.eflags & IF) != 0) requestStop(cpu);
+}
+export function nmi(index: u32): void {
+  const cpu = cpuAt(index);
+  cpu.nmiPending = 1;
+  requestStop(cpu);
+}
+
+/** Bytes of RAM were written from outside of the CPUs. */
+export function invalidate(phys: u32, length: u32): void { invalidateRange(cpuAt(0), <u64>phys, <u64>length); }
+export function setA20(index: u32, on: u32): void {
+  const cpu = cpuAt(index);
+  const mask: u32 = on ? ~0 : ~(<u32>1 << 20);
+  if (cpu.a20Mask == mask) return;
+  cpu.a20Mask = mask;
+  flushTlbAll(cpu);
+}
+/** Forgets the TLB and all decoded code. */
+export function flushAll(index: u32): void {
+  dropAll();
+  flushTlbAll(cpuAt(index));
+}
+
+/** Reserves a ROM of `bytes`, a multiple of 4096, that ends at 4 GiB; returns where its contents go. 0 when it is too large. */
+export function mapRom(bytes: u32): usize {
+  if (bytes > <u32>ROM_MAX) return 0;
+  shared().romBytes = bytes;
+  return ROM_BASE;
+}
+/** Makes a range of RAM, whole pages, ignore guest writes. */
+export function protectRom(phys: u32, length: u32): void {
+  for (let at: u32 = 0; at < length; at += 0x1000) {
+    const info = pageInfo(<u64>(phys + at));
+    store<u32>(info, load<u32>(info, INFO_FLAGS) | INFO_ROM, INFO_FLAGS);
+  }
+}
+
+/** Counters: 0 blocks decoded, 1 blocks dropped, 2 times the arena was emptied, 3 bytes of it in use. */
+export function counter(which: u32): f64 {
+  const s = shared();
+  return which == 0 ? <f64>s.blocksDecoded : which == 1 ? <f64>s.blocksDropped : which == 2 ? <f64>s.arenaFlushes : <f64>(s.arenaNext - ARENA);
+}

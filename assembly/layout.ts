@@ -1,0 +1,36 @@
+// The linear-memory map. Everything below RAM_BASE is the core's own; guest RAM follows in one piece.
+// Untouched pages cost nothing, so the areas are generous.
+
+export const MAX_CPUS: u32 = 8;
+export const CPU_BASE: usize = 0x0010_0000;
+export const CPU_STRIDE: usize = 0x0010_0000;
+
+// Offsets inside a CPU's megabyte. The first 64 KiB are architectural or decode scratch, the rest is derived state (caches).
+export const CPU_XMM: usize = 0x0800; // 16 registers of 16 bytes
+export const CPU_ST: usize = 0x0900; // 8 physical x87 registers of 16 bytes: u64 significand, u16 sign and exponent
+export const CPU_CPUID: usize = 0x1000; // CPUID table: 24-byte rows { leaf, subleaf or ~0, eax, ebx, ecx, edx }, see cpu/cpuid.ts
+export const CPU_CPUID_ROWS: u32 = 128;
+export const CPU_SCRATCH: usize = 0x2000; // one uncached block (single steps, partial budgets)
+export const CPU_BOUNCE: usize = 0x3000; // 64 bytes for accesses that are not plain RAM
+
+export const TLB_ENTRIES: u32 = 4096;
+export const TLB_BYTES: usize = 0x1_0000;
+export const CPU_TLB_SR: usize = 0x1_0000; // supervisor read
+export const CPU_TLB_SW: usize = 0x2_0000; // supervisor write
+export const CPU_TLB_UR: usize = 0x3_0000; // user read
+export const CPU_TLB_UW: usize = 0x4_0000; // user write
+export const CPU_TLB_X: usize = 0x5_0000; // fetch; supervisor, then user, 2048 entries each
+export const CPU_TLB_MISS: usize = 0x6_0000; // never filled: every access takes the slow path (alignment checks, data breakpoints)
+export const CPU_TLB_LOG: usize = 0x7_0000; // addresses of the entries that a CR3 write must drop
+export const TLB_LOG_ENTRIES: u32 = 8192;
+export const CPU_JUMP: usize = 0x8_0000; // jump cache: 8192 entries of 16 bytes { u64 lin, u32 key, u32 block }
+export const JUMP_ENTRIES: u32 = 8192;
+
+export const BLOCK_HASH: usize = 0x00a0_0000; // 65,536 chain heads
+export const BLOCK_HASH_BITS: u32 = 16;
+export const PAGE_INFO: usize = 0x0100_0000; // 16 bytes per physical page, 4 GiB worth
+export const ARENA: usize = 0x0200_0000; // decoded blocks
+export const ARENA_END: usize = 0x0600_0000;
+export const ROM_BASE: usize = 0x0600_0000; // firmware below 4 GiB
+export const ROM_MAX: usize = 0x0100_0000;
+export const RAM_BASE: usize = 0x0800_0000;

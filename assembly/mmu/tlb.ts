@@ -1,0 +1,99 @@
+// The software TLB: direct-mapped tables of { u64 tag, u32 addend, u32 page number }, one each for reads, writes and fetches of user and supervisor.
+// The fast path compares the tag with the page of the access's last byte: one compare covers presence, permission, canonical form and page
+// crossing. A tag with a low bit set never matches it: the page is known, but each access goes through mmu/access.ts.
+import { Cpu, cpuAt } from "../cpu/state";
+import {
+  CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
+} from "../layout";
+import { shared } from "../machine";
+import { refreshKey } from "../interp/mode";
+
+export const TAG_BUS: u64 = 1; // not memory
+export const TAG_CODE: u64 = 2; // a write must look for decoded code, or is to be ignored
+
+// @ts-ignore: decorator
+@inline export function entryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & 0xfff0); }
+/** Entry of the fetch table: 2,048 per privilege. */
+// @ts-ignore: decorator
+@inline export function fetchEntryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & 0x7ff0); }
+
+export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u32, global: bool): void {
+  store<u64>(entry, tag);
+  store<u32>(entry, addend, 8);
+  store<u32>(entry, page, 12);
+  if (global) return;
+  const n = cpu.logCount;
+  if (n < TLB_LOG_ENTRIES) store<u32>(changetype<usize>(cpu) + CPU_TLB_LOG + (<usize>n << 2), <u32>entry);
+  if (n <= TLB_LOG_ENTRIES) cpu.logCount = n + 1;
+}
+
+/** A new jump cache key: everything that was cached for a linear address must be looked up again. */
+export function newGeneration(cpu: Cpu): void {
+  cpu.generation = (cpu.generation + 1) & 0x00ff_ffff;
+  if (cpu.generation == 0) memory.fill(changetype<usize>(cpu) + CPU_JUMP, 0xff, <usize>JUMP_ENTRIES * 16);
+  refreshKey(cpu);
+}
+
+/** Drops what is not global, as a CR3 write does. The log bounds the work. */
+export function flushTlb(cpu: Cpu): void {
+  const n = cpu.logCount;
+  if (n > TLB_LOG_ENTRIES) return flushTlbAll(cpu);
+  const log = changetype<usize>(cpu) + CPU_TLB_LOG;
+  for (let k: u32 = 0; k < n; k++) store<u64>(<usize>load<u32>(log + (<usize>k << 2)), ~0);
+  cpu.logCount = 0;
+  newGeneration(cpu);
+}
+
+export function flushTlbAll(cpu: Cpu): void {
+  memory.fill(changetype<usize>(cpu) + CPU_TLB_SR, 0xff, TLB_BYTES * 5);
+  cpu.logCount = 0;
+  cpu.largeLo = ~0;
+  cpu.largeHi = 0;
+  cpu.hugeSeen = 0;
+  newGeneration(cpu);
+}
+
+/** INVLPG: drops the page, global or not; with it the rest of the large page that may hold it. */
+export function flushTlbPage(cpu: Cpu, lin: u64): void {
+  if (lin >= cpu.largeLo && lin <= cpu.largeHi) {
+    if (cpu.hugeSeen) return flushTlbAll(cpu);
+    const first = lin & ~0x3f_ffff; // 4 MiB covers both large sizes
+    for (let k: u64 = 0; k < 1024; k++) dropPage(cpu, first + (k << 12));
+  } else dropPage(cpu, lin);
+  newGeneration(cpu);
+}
+
+function dropPage(cpu: Cpu, lin: u64): void {
+  const base = changetype<usize>(cpu);
+  const page = lin & ~0xfff;
+  for (let t = CPU_TLB_SR; t < CPU_TLB_X; t += TLB_BYTES) {
+    const e = entryAt(base + t, lin);
+    if ((load<u64>(e) & ~0xfff) == page) store<u64>(e, ~0);
+  }
+  for (let t: usize = 0; t < TLB_BYTES; t += TLB_BYTES >> 1) {
+    const e = fetchEntryAt(base + CPU_TLB_X + t, lin);
+    if ((load<u64>(e) & ~0xfff) == page) store<u64>(e, ~0);
+  }
+}
+
+/** The page has decoded code from now on: fast write entries for it, under any linear address, become watched ones. */
+export function watchPage(page: u32): void {
+  for (let c: u32 = 0; c < shared().cpus; c++) {
+    const base = changetype<usize>(cpuAt(c));
+    watchTable(base + CPU_TLB_SW, page);
+    watchTable(base + CPU_TLB_UW, page);
+  }
+}
+
+function watchTable(table: usize, page: u32): void {
+  const end = table + <usize>TLB_ENTRIES * 16;
+  for (let e = table; e < end; e += 16) {
+    if (load<u32>(e, 12) == page && load<u64>(e) != ~0) store<u64>(e, load<u64>(e) | TAG_CODE);
+  }
+}
+
+/** The tables of the current or of supervisor privilege. */
+// @ts-ignore: decorator
+@inline export function readTable(cpu: Cpu, user: bool): usize { return changetype<usize>(cpu) + (user ? CPU_TLB_UR : CPU_TLB_SR); }
+// @ts-ignore: decorator
+@inline export function writeTable(cpu: Cpu, user: bool): usize { return changetype<usize>(cpu) + (user ? CPU_TLB_UW : CPU_TLB_SW); }

@@ -1,0 +1,308 @@
+#!/usr/bin/env node
+// Writes assembly/generated/hot.ts (numbers and facts of the hot operations) and assembly/generated/execute.ts (the interpreter's switch).
+// One table: a group is a name, the sizes of its index dimensions, and a function that gives the body of each case.
+// The semantics are the definitions of assembly/ops/*.ts over a backend: `b` keeps flags, `q` does not.
+import { mkdirSync, writeFileSync } from 'node:fs';
+
+const W = 1, R = 2, F = 4, L = 8;
+const groups = [];
+const cases = [];
+let next = 0;
+
+/** Adds a group; `body(...indices)` returns { code, facts?, quiet?, ends? } or undefined for a number that is never decoded. */
+function group(name, dims, body) {
+  const base = next;
+  groups.push({ name, base });
+  const count = dims.reduce((a, b) => a * b, 1);
+  for (let n = 0; n < count; n++) {
+    const index = [];
+    let rest = n;
+    for (let k = dims.length - 1; k >= 0; k--) {
+      index[k] = rest % dims[k];
+      rest = Math.floor(rest / dims[k]);
+    }
+    const c = body(...index);
+    if (c) cases.push({ op: base + n, name: `${name} ${index.join(' ')}`, ...c });
+  }
+  next = base + count;
+  return base;
+}
+
+const A = T => `load<${T}>(p + <usize>load<u8>(ip, 4))`;
+const B = T => `load<${T}>(p + <usize>load<u8>(ip, 5))`;
+const SET = (T, v) => T === 'u32' ? `store<u64>(p + <usize>load<u8>(ip, 4), <u64>${v})` : `store<${T}>(p + <usize>load<u8>(ip, 4), ${v})`;
+const SETB = (T, v) => T === 'u32' ? `store<u64>(p + <usize>load<u8>(ip, 5), <u64>${v})` : `store<${T}>(p + <usize>load<u8>(ip, 5), ${v})`;
+const IMM = T => `<${T}>load<u64>(ip, 16)`;
+const EA = '((load<u64>(p + <usize>load<u8>(ip, 6)) + (load<u64>(p + <usize>load<u8>(ip, 7)) << <u64>load<u8>(ip, 8)) + <u64><i64>load<i32>(ip, 12)) & am)';
+const SIZEOF = { u8: 1, u16: 2, u32: 4, u64: 8 };
+
+// Loads and stores: the fast path in line, everything else in a call. Each leaves its result in `name`.
+const LOAD = (T, name, address) => `const ad: u64 = ${address}; const en = tr + <usize>((ad >> 8) & 0xfff0);
+        const ${name}: ${T} = load<u64>(en) == (${SIZEOF[T] === 1 ? 'ad' : `(ad + ${SIZEOF[T] - 1})`} & ~0xfff) ? load<${T}>(<usize>(<u32>ad + load<u32>(en, 8))) : slowRead<${T}>(cpu, ad, ip);`;
+const STORE = (T, address, value) => `const aw: u64 = ${address}; const ew = tw + <usize>((aw >> 8) & 0xfff0);
+        if (load<u64>(ew) == (${SIZEOF[T] === 1 ? 'aw' : `(aw + ${SIZEOF[T] - 1})`} & ~0xfff)) store<${T}>(<usize>(<u32>aw + load<u32>(ew, 8)), ${value}); else slowWrite<${T}>(cpu, aw, ${value}, ip);`;
+const MODIFY = (T, compute) => `const at: u64 = ${EA}; const em = tw + <usize>((at >> 8) & 0xfff0);
+        if (load<u64>(em) == (${SIZEOF[T] === 1 ? 'at' : `(at + ${SIZEOF[T] - 1})`} & ~0xfff)) { const h = <usize>(<u32>at + load<u32>(em, 8)); store<${T}>(h, ${compute(`load<${T}>(h)`)}); }
+        else { const v = slowReadForWrite<${T}>(cpu, at, ip); slowWrite<${T}>(cpu, at, ${compute('v')}, ip); }`;
+
+const BDQ = ['u8', 'u32', 'u64'];
+const DQ = ['u32', 'u64'];
+const BWDQ = ['u8', 'u16', 'u32', 'u64'];
+const KINDS = ['add', 'or_', 'adc', 'sbb', 'and', 'sub', 'xor', 'cmp'];
+const reads = k => (k === 2 || k === 3 ? R : 0);
+
+group('STOP', [1], () => ({ code: 'STOP', raw: true }));
+group('NOP', [1], () => ({ code: '' }));
+
+const QUIET_KINDS = [0, 1, 4, 5, 6];
+const QALU = next + 8 * 5 * 3;
+group('ALU', [8, 5, 3], (k, form, s) => {
+  const T = BDQ[s], f = KINDS[k];
+  const apply = (x, y) => `${f}<Interp, ${T}>(b, ${x}, ${y})`;
+  const facts = W | reads(k);
+  if (form < 2) {
+    const y = form === 0 ? B(T) : IMM(T);
+    const quiet = s > 0 && QUIET_KINDS.includes(k) ? QALU + (QUIET_KINDS.indexOf(k) * 2 + form) * 2 + s - 1 : 0;
+    if (k === 7) return { code: `${apply(A(T), y)};`, facts };
+    return { code: `${SET(T, apply(A(T), y))};`, facts, quiet };
+  }
+  if (form === 2) {
+    const load = LOAD(T, 'm', EA);
+    if (k === 7) return { code: `${load} ${apply(A(T), 'm')};`, facts: facts | F };
+    return { code: `${load} ${SET(T, apply(A(T), 'm'))};`, facts: facts | F };
+  }
+  const y = form === 3 ? A(T) : IMM(T);
+  if (k === 7) return { code: `${LOAD(T, 'm', EA)} ${apply('m', y)};`, facts: facts | F };
+  return { code: MODIFY(T, v => apply(v, y)), facts: facts | F };
+});
+group('QALU', [5, 2, 2], (k, form, s) => {
+  const T = DQ[s];
+  return { code: `${SET(T, `${KINDS[QUIET_KINDS[k]]}<Quiet, ${T}>(q, ${A(T)}, ${form === 0 ? B(T) : IMM(T)})`)};` };
+});
+group('TEST', [4, 3], (form, s) => {
+  const T = BDQ[s];
+  if (form < 2) return { code: `test<Interp, ${T}>(b, ${A(T)}, ${form === 0 ? B(T) : IMM(T)});`, facts: W };
+  return { code: `${LOAD(T, 'm', EA)} test<Interp, ${T}>(b, m, ${form === 2 ? A(T) : IMM(T)});`, facts: W | F };
+});
+group('MOV_RR', [4], s => ({ code: `${SET(BWDQ[s], B(BWDQ[s]))};` }));
+group('MOV_RI', [3], s => ({ code: `${SET(['u8', 'u16', 'u64'][s], IMM(['u8', 'u16', 'u64'][s]))};` }));
+group('MOV_RM', [4], s => ({ code: `${LOAD(BWDQ[s], 'm', EA)} ${SET(BWDQ[s], 'm')};`, facts: F }));
+group('MOV_MR', [4], s => ({ code: STORE(BWDQ[s], EA, A(BWDQ[s])), facts: F }));
+group('MOV_MI', [4], s => ({ code: STORE(BWDQ[s], EA, IMM(BWDQ[s])), facts: F }));
+group('MOVZX_RR', [2], s => ({ code: `${SET('u32', `<u32>${B(BWDQ[s])}`)};` }));
+group('MOVZX_RM', [2], s => ({ code: `${LOAD(BWDQ[s], 'm', EA)} ${SET('u32', '<u32>m')};`, facts: F }));
+const SX = [['i8', 'u8', 'u32'], ['i16', 'u16', 'u32'], ['i8', 'u8', 'u64'], ['i16', 'u16', 'u64'], ['i32', 'u32', 'u64']];
+const sx = (v, n) => `<${SX[n][2]}><${SX[n][2].replace('u', 'i')}><${SX[n][0]}>${v}`;
+group('MOVSX_RR', [5], n => ({ code: `${SET(SX[n][2], sx(B(SX[n][1]), n))};` }));
+group('MOVSX_RM', [5], n => ({ code: `${LOAD(SX[n][1], 'm', EA)} ${SET(SX[n][2], sx('m', n))};`, facts: F }));
+group('LEA', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>${EA.replace(' & am)', ')')}`)};` }));
+const ADD1 = k => s => QALU + (QUIET_KINDS.indexOf(k) * 2 + 1) * 2 + s;
+group('INC_R', [2], s => ({ code: `${SET(DQ[s], `inc<Interp, ${DQ[s]}>(b, ${A(DQ[s])})`)};`, facts: W | R, quiet: ADD1(0)(s) }));
+group('DEC_R', [2], s => ({ code: `${SET(DQ[s], `dec<Interp, ${DQ[s]}>(b, ${A(DQ[s])})`)};`, facts: W | R, quiet: ADD1(5)(s) }));
+group('INC_M', [2], s => ({ code: MODIFY(DQ[s], v => `inc<Interp, ${DQ[s]}>(b, ${v})`), facts: W | R | F }));
+group('DEC_M', [2], s => ({ code: MODIFY(DQ[s], v => `dec<Interp, ${DQ[s]}>(b, ${v})`), facts: W | R | F }));
+group('NEG_R', [2], s => ({ code: `${SET(DQ[s], `neg<Interp, ${DQ[s]}>(b, ${A(DQ[s])})`)};`, facts: W }));
+group('NOT_R', [2], s => ({ code: `${SET(DQ[s], `not_<Interp, ${DQ[s]}>(b, ${A(DQ[s])})`)};` }));
+const SHIFTS = ['shl', 'shr', 'sar', 'rol', 'ror'];
+const QSHIFT = next + 10;
+group('SHIFT_RI', [5, 2], (k, s) => ({
+  code: `${SET(DQ[s], `${SHIFTS[k]}<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, ${IMM('u32')})`)};`,
+  facts: k > 2 ? W | R : W,
+  quiet: QSHIFT + k * 2 + s,
+}));
+group('QSHIFT_RI', [5, 2], (k, s) => ({ code: `${SET(DQ[s], `${SHIFTS[k]}<Quiet, ${DQ[s]}>(q, ${A(DQ[s])}, ${IMM('u32')})`)};` }));
+group('SHIFT_CL', [3, 2], (k, s) => ({
+  code: `const c = <u32>load<u8>(p, 8) & ${s ? 63 : 31}; if (c) ${SET(DQ[s], `${SHIFTS[k]}<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, c)`)};${s ? '' : ` else ${SET('u32', A('u32'))};`}`,
+  facts: R,
+}));
+group('IMUL_RR', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, ${B(DQ[s])})`)};`, facts: W, quiet: next + 6 + s }));
+group('IMUL_RI', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${B(DQ[s])}, ${IMM(DQ[s])})`)};`, facts: W, quiet: next + 6 + s }));
+group('IMUL_RM', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} ${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, m)`)};`, facts: W | F }));
+group('QIMUL_RR', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>(${A(DQ[s])} * ${B(DQ[s])})`)};` }));
+group('QIMUL_RI', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>(${B(DQ[s])} * ${IMM(DQ[s])})`)};` }));
+group('CMOV_RR', [2], s => ({ code: `const c = cond(cpu, ${IMM('u32')}); ${SET(DQ[s], `(c ? ${B(DQ[s])} : ${A(DQ[s])})`)};`, facts: R }));
+group('CMOV_RM', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} const c = cond(cpu, ${IMM('u32')}); ${SET(DQ[s], `(c ? m : ${A(DQ[s])})`)};`, facts: R | F }));
+group('SETCC_R', [1], () => ({ code: `${SET('u8', `<u8>cond(cpu, ${IMM('u32')})`)};`, facts: R }));
+
+const CC = [
+  'getOF(cpu) != 0', 'getOF(cpu) == 0', 'getCF(cpu) != 0', 'getCF(cpu) == 0', 'getZF(cpu)', '!getZF(cpu)',
+  '(getZF(cpu) || getCF(cpu) != 0)', '!(getZF(cpu) || getCF(cpu) != 0)', 'getSF(cpu)', '!getSF(cpu)', 'getPF(cpu)', '!getPF(cpu)',
+  'getSF(cpu) != (getOF(cpu) != 0)', 'getSF(cpu) == (getOF(cpu) != 0)',
+  '(getZF(cpu) || getSF(cpu) != (getOF(cpu) != 0))', '!(getZF(cpu) || getSF(cpu) != (getOF(cpu) != 0))',
+];
+const NEXT = '(load<u64>(p, BRIP) + <u64>load<u16>(ip, 10))';
+const TARGET = `((${NEXT} + <u64><i64>load<i32>(ip, 12)) & am)`;
+const BRANCH = condition => `rip = ${NEXT}; if (${condition}) rip += <u64><i64>load<i32>(ip, 12); rip &= am;`;
+const PUSH = (s, value) => s
+  ? `const sp: u64 = load<u64>(p, RSP) - 8; ${STORE('u64', 'sp', value)} store<u64>(p, sp, RSP);`
+  : `const sp: u64 = <u64>(<u32>load<u64>(p, RSP) - 4); ${STORE('u32', 'sp', `<u32>${value}`)} store<u64>(p, sp, RSP);`;
+const CANON = s => s ? 'if (<u64>((<i64>to << 16) >> 16) != to) wildJump(cpu, ip);' : '';
+group('JCC', [16], cc => ({ code: BRANCH(CC[cc]), ends: true, facts: R }));
+group('JMP', [1], () => ({ code: `rip = ${TARGET};`, ends: true }));
+group('CALL', [2], s => ({ code: `const to = ${NEXT} & am; ${PUSH(s, 'to')} rip = (to + <u64><i64>load<i32>(ip, 12)) & am;`, ends: true, facts: F }));
+group('RET', [2], s => ({
+  code: `const sp: u64 = ${s ? 'load<u64>(p, RSP)' : '<u64><u32>load<u64>(p, RSP)'}; ${LOAD(DQ[s], 'm', 'sp')} const to = <u64>m; ${CANON(s)} store<u64>(p, ${s ? 'sp + 8' : '<u64>(<u32>sp + 4)'}, RSP); rip = to;`,
+  ends: true, facts: F,
+}));
+group('JMP_R', [2], s => ({ code: `const to = <u64>${A(DQ[s])}; ${CANON(s)} rip = to;`, ends: true, facts: F }));
+group('CALL_R', [2], s => ({ code: `const to = <u64>${A(DQ[s])}; ${CANON(s)} ${PUSH(s, `(${NEXT} & am)`)} rip = to;`, ends: true, facts: F }));
+group('JMP_M', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} const to = <u64>m; ${CANON(s)} rip = to;`, ends: true, facts: F }));
+group('CALL_M', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} const to = <u64>m; ${CANON(s)} ${PUSH(s, `(${NEXT} & am)`)} rip = to;`, ends: true, facts: F }));
+group('PUSH_R', [2], s => ({ code: PUSH(s, A('u64')), facts: F }));
+group('POP_R', [2], s => ({
+  code: `const sp: u64 = ${s ? 'load<u64>(p, RSP)' : '<u64><u32>load<u64>(p, RSP)'}; ${LOAD(DQ[s], 'm', 'sp')} store<u64>(p, ${s ? 'sp + 8' : '<u64>(<u32>sp + 4)'}, RSP); ${SET(DQ[s], 'm')};`,
+  facts: F,
+}));
+group('PUSH_I', [2], s => ({ code: PUSH(s, IMM('u64')), facts: F }));
+group('PUSH_M', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} ${PUSH(s, '<u64>m')}`, facts: F }));
+group('LEAVE', [2], s => ({
+  code: `const sp: u64 = ${s ? 'load<u64>(p, RBP)' : '<u64><u32>load<u64>(p, RBP)'}; ${LOAD(DQ[s], 'm', 'sp')} store<u64>(p, ${s ? 'sp + 8' : '<u64>(<u32>sp + 4)'}, RSP); store<u64>(p, <u64>m, RBP);`,
+  facts: F,
+}));
+group('CWDE', [2], s => ({ code: s ? 'store<u64>(p, <u64><i64>load<i32>(p));' : 'store<u64>(p, <u64><u32><i32>load<i16>(p));' }));
+group('CDQ', [2], s => ({ code: s ? 'store<u64>(p, <u64>(load<i64>(p) >> 63), RDX);' : 'store<u64>(p, <u64><u32>(load<i32>(p) >> 31), RDX);' }));
+group('XCHG_RR', [2], s => ({ code: `const x = ${A(DQ[s])}; ${SET(DQ[s], B(DQ[s]))}; ${SETB(DQ[s], 'x')};` }));
+group('BSWAP', [2], s => ({ code: `${SET(DQ[s], `bswap<${DQ[s]}>(${A(DQ[s])})`)};` }));
+const CMP_CC = [['u', '<'], ['u', '>='], ['u', '=='], ['u', '!='], ['u', '<='], ['u', '>'], ['d', '< 0'], ['d', '>= 0'], ['i', '<'], ['i', '>='], ['i', '<='], ['i', '>']];
+group('CMPJ', [2, 3, 12], (form, s, cc) => {
+  const T = BDQ[s], S = T.replace('u', 'i');
+  const [kind, relation] = CMP_CC[cc];
+  const test = kind === 'u' ? `x ${relation} y` : kind === 'i' ? `<${S}>x ${relation} <${S}>y` : `<${S}>(x - y) ${relation}`;
+  return { code: `const x = ${A(T)}; const y = ${form === 0 ? B(T) : IMM(T)}; cmp<Interp, ${T}>(b, x, y); ${BRANCH(test)}`, ends: true, facts: W };
+});
+const TEST_CC = ['== 0', '!= 0', '< 0', '>= 0', '<= 0', '> 0'];
+group('TESTJ', [2, 3, 6], (form, s, cc) => {
+  const T = BDQ[s], S = T.replace('u', 'i');
+  return {
+    code: `const x = <${T}>(${A(T)} & ${form === 0 ? B(T) : IMM(T)}); b.logic<${T}>(x); ${BRANCH(`<${S}>x ${TEST_CC[cc]}`)}`,
+    ends: true, facts: W,
+  };
+});
+const X = field => `p + CPU_XMM + (<usize>load<u8>(ip, ${field}) << 4)`;
+group('MOV128_RR', [1], () => ({ code: `v128.store(${X(4)}, v128.load(${X(5)}));` }));
+const VLOAD = aligned => `const av: u64 = ${EA}; ${aligned ? 'if (<u32>av & 15) misaligned(cpu, ip);' : ''} const ev = tr + <usize>((av >> 8) & 0xfff0);
+        v128.store(${X(4)}, load<u64>(ev) == ((av + 15) & ~0xfff) ? v128.load(<usize>(<u32>av + load<u32>(ev, 8))) : slowRead128(cpu, av, ip));`;
+const VSTORE = aligned => `const av: u64 = ${EA}; ${aligned ? 'if (<u32>av & 15) misaligned(cpu, ip);' : ''} const ev = tw + <usize>((av >> 8) & 0xfff0);
+        if (load<u64>(ev) == ((av + 15) & ~0xfff)) v128.store(<usize>(<u32>av + load<u32>(ev, 8)), v128.load(${X(4)})); else slowWrite128(cpu, av, v128.load(${X(4)}), ip);`;
+group('MOV128_RM', [1], () => ({ code: VLOAD(false), facts: F }));
+group('MOV128_RMA', [1], () => ({ code: VLOAD(true), facts: F }));
+group('MOV128_MR', [1], () => ({ code: VSTORE(false), facts: F }));
+group('MOV128_MRA', [1], () => ({ code: VSTORE(true), facts: F }));
+
+const facts = new Array(next).fill(0);
+const quiet = new Array(next).fill(0);
+for (const c of cases) {
+  facts[c.op] = c.facts ?? 0;
+  quiet[c.op] = c.quiet ?? 0;
+}
+void L;
+
+mkdirSync(new URL('../assembly/generated/', import.meta.url), { recursive: true });
+writeFileSync(new URL('../assembly/generated/hot.ts', import.meta.url), `// Made by tools/gen-hot.mjs.
+export namespace Hot {
+${groups.map(g => `  export const ${g.name}: u32 = ${g.base};`).join('\n')}
+  export const COUNT: u32 = ${next};
+}
+export const HOT_FACTS: usize = memory.data<u8>([${facts.join(',')}]);
+export const HOT_QUIET: usize = memory.data<u16>([${quiet.join(',')}]);
+`);
+
+writeFileSync(new URL('../assembly/generated/execute.ts', import.meta.url), `// Made by tools/gen-hot.mjs: the interpreter's loop. See interp/run.ts for what surrounds it.
+import { Cpu } from "../cpu/state";
+import { cond, getCF, getOF, getPF, getSF, getZF } from "../cpu/flags";
+import { CPU_JUMP, CPU_XMM, JUMP_ENTRIES } from "../layout";
+import { INSN_BYTES } from "../decode/insn";
+import { BLOCK_COUNT, BLOCK_HEADER } from "../interp/block-layout";
+import { findBlock, scratchBlock } from "../interp/blocks";
+import { Interp, Quiet, interp, quiet } from "../interp/backend";
+import { misaligned, slowRead, slowRead128, slowReadForWrite, slowWrite, slowWrite128, wildJump } from "../interp/slow";
+import { dispatchEnd, dispatch } from "../ops/dispatch";
+import { add, adc, and, cmp, dec, imul2, inc, neg, not_, or_, rol, ror, sar, sbb, shl, shr, sub, test, xor } from "../ops/alu";
+
+const BRIP: usize = offsetof<Cpu>("brip");
+const RSP: usize = offsetof<Cpu>("rsp");
+const RBP: usize = offsetof<Cpu>("rbp");
+const RDX: usize = offsetof<Cpu>("rdx");
+
+/** Runs blocks from Cpu.rip on until the budget is spent. */
+export function execute(cpu: Cpu): void {
+  const p = changetype<usize>(cpu);
+  const b = interp(cpu);
+  const q = quiet(cpu);
+  let rip = cpu.rip;
+  let am = cpu.addrMask;
+  let tr = cpu.tlbRead;
+  let tw = cpu.tlbWrite;
+  for (;;) {
+    let block: usize;
+    const je = p + CPU_JUMP + ((<usize>(rip ^ (rip >> 11)) & (JUMP_ENTRIES - 1)) << 4);
+    if (load<u64>(je) == rip && load<u32>(je, 8) == cpu.jumpKey) block = <usize>load<u32>(je, 12);
+    else {
+      cpu.rip = rip;
+      cpu.block = 0;
+      cpu.insn = 0;
+      if (cpu.left <= 0) return;
+      block = findBlock(cpu);
+    }
+    let left = cpu.left - <i32>load<u16>(block, BLOCK_COUNT);
+    if (left < 0) {
+      cpu.rip = rip;
+      cpu.block = 0;
+      cpu.insn = 0;
+      if (cpu.left <= 0) return;
+      block = scratchBlock(cpu, <u32>cpu.left);
+      left = cpu.left - <i32>load<u16>(block, BLOCK_COUNT);
+    }
+    cpu.left = left;
+    cpu.block = block;
+    store<u64>(p, rip, BRIP);
+    let ip = block + BLOCK_HEADER;
+    for (;;) {
+      switch (<u32>load<u16>(ip)) {
+        case 0: {
+          // STOP: the end of a block, or a stop in its middle
+          const rest = <i32>load<u16>(block, BLOCK_COUNT) - <i32>load<u8>(ip, 3);
+          cpu.left += rest;
+          rip = (load<u64>(p, BRIP) + <u64>load<u16>(ip, 10) - <u64>load<u8>(ip, 2)) & am;
+          if (ip == cpu.patched) {
+            store<u16>(ip, <u16>cpu.patchedOp);
+            cpu.patched = 0;
+          }
+          break;
+        }
+${cases.filter(c => !c.raw).map(c => `        case ${c.op}: { // ${c.name}
+        ${c.code}
+        ${c.ends ? 'break;' : 'ip += INSN_BYTES; continue;'} }`).join('\n')}
+        default: {
+          const op = <u32>load<u16>(ip);
+          cpu.insn = ip;
+          if ((op & 0xf000) != 0x2000) {
+            dispatch(cpu, ip, op);
+            ip += INSN_BYTES;
+            continue;
+          }
+          cpu.rip = (load<u64>(p, BRIP) + <u64>load<u16>(ip, 10)) & am;
+          dispatchEnd(cpu, ip, op - 0x2000);
+          rip = cpu.rip;
+          am = cpu.addrMask;
+          tr = cpu.tlbRead;
+          tw = cpu.tlbWrite;
+          break;
+        }
+      }
+      break;
+    }
+  }
+}
+`);
+console.log(`${cases.length} hot operations of ${next} numbers`);
+
+// Offsets of the CPU record, for the host.
+const { readFileSync } = await import('node:fs');
+const state = readFileSync(new URL('../assembly/cpu/state.ts', import.meta.url), 'utf8');
+const body = /export class Cpu \{([\s\S]*?)\n\}/.exec(state)[1].replace(/\/\/.*$/gm, '');
+const fields = [...body.matchAll(/(\w+)\s*:\s*\w+;/g)].map(m => m[1]);
+writeFileSync(new URL('../assembly/generated/offsets.ts', import.meta.url), `// Made by tools/gen-hot.mjs from assembly/cpu/state.ts.
+import { Cpu } from "../cpu/state";
+${fields.map(f => `export const OFF_${f}: i32 = <i32>offsetof<Cpu>("${f}");`).join('\n')}
+`);
