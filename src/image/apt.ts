@@ -47,7 +47,7 @@ export class AptSource implements PackageSource {
     await writeWhole(this.#config, configText(this.#folder, this.#arch));
     // An index that cannot be fetched makes apt complain or fail; another may still have what we need.
     const { stderr } = await this.#apt('apt-get', ['-q', 'update'], signal);
-    for (const line of stderr.split('\n')) if (/^[EW]: /.test(line)) this.complaints.push(line.slice(3).trim());
+    for (const line of stderr.split('\n')) if (/^[EW]: (?!Some index files)/.test(line)) this.complaints.push(line.slice(3).trim());
   }
 
   async find(name: string, signal?: AbortSignal): Promise<PackageInfo[]> {

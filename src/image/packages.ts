@@ -58,7 +58,7 @@ export async function findPackage(
   const candidates = await source.find(name, signal);
   const info = candidates.find((candidate) => candidate.version === version) ?? candidates[0];
   if (info) return info;
-  const last = source.complaints.slice(-3).join('; ');
+  const last = source.complaints.slice(-2).join('; ');
   throw new VmletError('ERR_VMLET_FETCH', `cannot fetch the Debian package ${name}: no index has it${last ? ` (${last})` : ''}`, {
     hint:
       'Check the network and the machine\'s apt sources, or give a Debian mirror with VMLET_MIRROR=URL. ' +

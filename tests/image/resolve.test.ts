@@ -141,9 +141,13 @@ describe('resolveRecipe from a mirror', () => {
 });
 
 describe('resolveRecipe by apt', () => {
-  const path = process.env.PATH;
+  const { PATH: path, VMLET_MIRROR: userMirror } = process.env;
+  beforeEach(() => {
+    delete process.env.VMLET_MIRROR;
+  });
   afterEach(() => {
     process.env.PATH = path;
+    if (userMirror !== undefined) process.env.VMLET_MIRROR = userMirror;
   });
 
   /** Programs in the place of apt: one index fails, as a mirror in the middle of an update makes it. */
