@@ -7,7 +7,7 @@ import { fpFromInt, fpNarrow, fpToInt, fpWiden } from "../softfp/f64-convert";
 import { PE, PM, Round, commitFp, isPlain, nativeOk, rounding } from "../softfp/mxcsr";
 import { dword, qword, vec32x4, vec64x2 } from "./sse-fp";
 import { badOp, checkSse, low64, mmx, rm128, rmLow, rmVec64, setMmx, setXmm, vec64, xmm } from "./sse-operand";
-import { checkMmx, mmxEnter } from "./x87";
+import { checkMmx, mmxEnter } from "./x87-state";
 
 function generalOperand(cpu: Cpu, i: Insn): i64 {
   if (rexW(i)) return isMem(i) ? readLin<i64>(cpu, rmLin(cpu, i, 8, false)) : <i64>getGpr(cpu, i.b);

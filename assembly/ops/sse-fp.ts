@@ -336,8 +336,10 @@ export function dotSingle(cpu: Cpu, i: Insn): void {
   const p1: u32 = imm & 0x20 ? fpMul<u32>(cpu, dword(a, 1), dword(b, 1)) : 0;
   const p2: u32 = imm & 0x40 ? fpMul<u32>(cpu, dword(a, 2), dword(b, 2)) : 0;
   const p3: u32 = imm & 0x80 ? fpMul<u32>(cpu, dword(a, 3), dword(b, 3)) : 0;
+  commitFp(cpu); // each step traps on its own
   const low = fpAdd<u32>(cpu, p0, p1);
   const high = fpAdd<u32>(cpu, p2, p3);
+  commitFp(cpu);
   const sum = fpAdd<u32>(cpu, low, high);
   commitFp(cpu);
   setXmm(cpu, i.a, vec32x4(imm & 1 ? sum : 0, imm & 2 ? sum : 0, imm & 4 ? sum : 0, imm & 8 ? sum : 0));
@@ -350,6 +352,7 @@ export function dotDouble(cpu: Cpu, i: Insn): void {
   const b = rm128(cpu, i), a = xmm(cpu, i.a);
   const p0: u64 = imm & 0x10 ? fpMul<u64>(cpu, qword(a, 0), qword(b, 0)) : 0;
   const p1: u64 = imm & 0x20 ? fpMul<u64>(cpu, qword(a, 1), qword(b, 1)) : 0;
+  commitFp(cpu);
   const sum = fpAdd<u64>(cpu, p0, p1);
   commitFp(cpu);
   setXmm(cpu, i.a, vec64x2(imm & 1 ? sum : 0, imm & 2 ? sum : 0));

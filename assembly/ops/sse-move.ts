@@ -4,7 +4,7 @@ import { faultCode, Vector } from "../cpu/fault";
 import { Insn, asz, isMem, rexW, seg } from "../decode/insn";
 import { rmLin } from "../decode/operand";
 import { memLin, probeRead, probeWrite, readLin, writeLin, writeLin128 } from "../mmu/access";
-import { checkMmx, fxrstor, fxsave, mmxEnter } from "./x87";
+import { checkMmx, fxrstor, fxsave, mmxEnter } from "./x87-state";
 import { bytesLeft, bytesRight, shift, shuffle16, shuffle32 } from "./sse-int";
 import {
   alignedLin, badOp, checkSse, low64, mmx, mmxBegin, mmxRm, mmxStore, needMemory, needRegister, rm128, rm128u, rmLow, setMmx, setXmm, storeRm128,

@@ -4,7 +4,7 @@ import { fault, faultCode, Vector } from "../cpu/fault";
 import { Insn, isMem } from "../decode/insn";
 import { rmLin } from "../decode/operand";
 import { readLin, readLin128, writeLin, writeLin128 } from "../mmu/access";
-import { checkMmx, mmxEnter } from "./x87";
+import { checkMmx, mmxEnter } from "./x87-state";
 
 function sseDisabled(cpu: Cpu): void {
   fault(cpu, (cpu.cr0 & CR0_EM) != 0 || !(cpu.cr4 & CR4_OSFXSR) ? Vector.UD : Vector.NM);
@@ -74,6 +74,13 @@ export function storeRm128u(cpu: Cpu, i: Insn, v: v128): void {
 export function mmxRm(cpu: Cpu, i: Insn): u64 {
   checkMmx(cpu);
   const v = isMem(i) ? readLin<u64>(cpu, rmLin(cpu, i, 8, false)) : mmx(cpu, i.b);
+  mmxEnter(cpu);
+  return v;
+}
+/** The same for operations that take 32 bits from memory. */
+export function mmxRm32(cpu: Cpu, i: Insn): u64 {
+  checkMmx(cpu);
+  const v = isMem(i) ? <u64>readLin<u32>(cpu, rmLin(cpu, i, 4, false)) : mmx(cpu, i.b);
   mmxEnter(cpu);
   return v;
 }

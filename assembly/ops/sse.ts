@@ -9,8 +9,8 @@ import {
   extractWord, fromGeneral, group15, insertWord, loadDqu, loadHigh, loadInteger, loadLow, loadUnaligned, maskedStore, moveMask, moveMaskFp, moveQuad,
   shiftGroup, shuffleFp, shuffleInteger, storeHalf, storeInteger, storeStream, storeUnaligned, toGeneral, unpack,
 } from "./sse-move";
-import { badOp, checkSse, low64, mmx, mmxRm, rm128, setMmx, setXmm, storeRm128, vec64, xmm } from "./sse-operand";
-import { emms } from "./x87";
+import { badOp, checkSse, low64, mmx, mmxRm, mmxRm32, rm128, setMmx, setXmm, storeRm128, vec64, xmm } from "./sse-operand";
+import { emms } from "./x87-state";
 
 function mmxInteger(cpu: Cpu, i: Insn, op: u32): void {
   const b = mmxRm(cpu, i);
@@ -33,7 +33,7 @@ function packing(cpu: Cpu, i: Insn, op: u32, prefix: u32): void {
     const b = rm128(cpu, i);
     setXmm(cpu, i.a, repack(op, xmm(cpu, i.a), b));
   } else if (prefix == 0 && op < 0x6c) {
-    const b = mmxRm(cpu, i);
+    const b = op < 0x63 ? mmxRm32(cpu, i) : mmxRm(cpu, i); // PUNPCKL reads 32 bits
     setMmx(cpu, i.a, repack64(op, mmx(cpu, i.a), b));
   } else badOp(cpu);
 }
@@ -110,7 +110,7 @@ function map0f(cpu: Cpu, i: Insn, op: u32, prefix: u32): void {
       }
       return;
     }
-    case 0x77: return prefix ? badOp(cpu) : emms(cpu);
+    case 0x77: return prefix ? badOp(cpu) : emms(cpu, i);
     case 0x7c: case 0x7d: return prefix & 1 ? horizontal(cpu, i, op, prefix == 1) : badOp(cpu);
     case 0x7e: return toGeneral(cpu, i, prefix);
     case 0x7f: return storeInteger(cpu, i, prefix);

@@ -11,6 +11,7 @@ export const OE: u32 = 8;
 export const UE: u32 = 16;
 export const PE: u32 = 32;
 export const DAZ: u32 = 0x40;
+export const OM: u32 = 0x400;
 export const UM: u32 = 0x800;
 export const PM: u32 = 0x1000;
 export const FTZ: u32 = 0x8000;
@@ -173,7 +174,7 @@ export function roundPack<T>(cpu: Cpu, sign: u32, exp: i32, sig: u64): T {
   sig = (sig + inc) >> shift;
   if (rest == half && rc == Round.NEAREST) sig &= ~1;
   if (exp >= maxExp<T>() || (exp == maxExp<T>() - 1 && sig >> (<u64>fracBits<T>() + 1) != 0)) {
-    raiseFp(cpu, OE | PE);
+    raiseFp(cpu, cpu.mxcsr & OM ? OE | PE : OE); // a trapped overflow may be exact
     return withSign<T>(sign, inc || rc == Round.NEAREST ? infinity<T>() : infinity<T>() - 1);
   }
   return withSign<T>(sign, (<T>(exp - 1) << <T>fracBits<T>()) + <T>sig);
