@@ -315,7 +315,9 @@ export class Core {
   /** Places a ROM so that it ends at 4 GiB; what is left of its first page reads as ones. */
   mapRom(image: Uint8Array): void {
     const bytes = Math.ceil(image.length / GUEST_PAGE) * GUEST_PAGE;
-    const area = new Uint8Array(this.memory.buffer, this.#exports.mapRom(bytes) >>> 0, bytes);
+    const at = this.#exports.mapRom(bytes) >>> 0;
+    if (at === 0) throw new VmletError('ERR_VMLET_IMAGE_FORMAT', `a ROM of ${image.length} bytes is larger than the core has room for`);
+    const area = new Uint8Array(this.memory.buffer, at, bytes);
     area.fill(0xff);
     area.set(image, bytes - image.length);
   }

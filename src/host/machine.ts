@@ -216,6 +216,7 @@ export class Machine {
   resume(): void {
     this.#paused = false;
     this.#resumed?.();
+    this.#park();
   }
 
   /** Presses the ACPI power button. */
@@ -256,7 +257,7 @@ export class Machine {
         nowNs: this.nowNs,
         cpus: [this.core.cpu(0)],
         ram: this.core.ram,
-        devices: this.board.devices.map(device => [device.name, device.save()] as const),
+        devices: [...this.board.devices.map(device => [device.name, device.save()] as const), ['cpu-entropy', this.#cpuEntropy.save()] as const],
       },
       hasher,
     );
@@ -269,7 +270,7 @@ export class Machine {
 
   async #loop(): Promise<Verdict> {
     let turnMs = this.#wall.now();
-    const timeoutNs = this.#options.timeoutNs ?? Infinity;
+    const timeoutNs = Math.floor(this.#options.timeoutNs ?? Infinity);
     for (;;) {
       if (this.#resetRequest !== undefined) this.#reset();
       if (this.#verdict !== undefined) return this.#verdict;
@@ -283,6 +284,7 @@ export class Machine {
         }
         if (now >= timeoutNs) return { reason: 'timeout' };
         const budget = Math.min(SLICE, deadline - now, timeoutNs - now);
+        this.#woken = false;
         const exit = this.core.run(0, budget);
         if (exit === Exit.SHUTDOWN) this.#requestReset('triple-fault');
         else if (exit === Exit.HALT && !this.#yield && this.#verdict === undefined && this.#resetRequest === undefined) {
@@ -322,8 +324,7 @@ export class Machine {
   }
 
   async #sleepMs(ms: number): Promise<void> {
-    if (ms <= 0) return;
-    this.#woken = false;
+    if (ms <= 0 || this.#woken) return;
     this.#sleep = this.#wall.sleep(ms);
     await this.#sleep.done;
     this.#sleep = undefined;

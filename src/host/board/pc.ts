@@ -118,8 +118,8 @@ export class PcBoard {
     const isa = (irq: number): IrqLine => fanOut(this.#pic.line(irq), this.#ioapic.line(irq === 0 ? 2 : irq));
 
     attach(new Pit8254({ clock, irq: isa(0) }), 0x40, 0x61);
-    attach(new RtcCmos({ clock, irq: isa(8), epochSeconds: options.epochSeconds, ramBytes: options.ramBytes }), 0x70);
-    attach(new I8042({ clock, irq1: isa(1), irq12: isa(12), onReset: () => options.onReset('keyboard-controller'), onA20: pins.setA20 }), 0x60, 0x64);
+    attach(new RtcCmos({ clock, irq: isa(8), startSeconds: options.epochSeconds, memoryBytes: options.ramBytes }), 0x70);
+    attach(new I8042({ clock, keyboardIrq: isa(1), auxIrq: isa(12), onA20: pins.setA20, onReset: () => options.onReset('keyboard-controller'), log }), 0x60, 0x64);
     attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
     attach(new PostPorts(), 0x80);
     this.coprocessorError = attach(new CoprocessorError(isa(13)), 0xf0);
