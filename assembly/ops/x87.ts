@@ -1,0 +1,171 @@
+// D8 to DF (SDM vol. 2, appendix A.5), memory forms here, register forms in x87-reg.ts.
+import { Cpu, stAt } from "../cpu/state";
+import { Vector, fault } from "../cpu/fault";
+import { Insn, isMem } from "../decode/insn";
+import { rmLin } from "../decode/operand";
+import { probeWrite, readLin, writeLin } from "../mmu/access";
+import { Fp, IE, OE, UE, C1, invalid, special1 } from "../softfp/fp";
+import { fromSingle, fromDouble, fromInt, toSingle, toDouble, toInt, fromBcd, toBcd } from "../softfp/convert";
+import {
+  checkFpu, checkPresent, lastInsn, lastOperand, setControl, topOf, fldenv, fnstenv, fnsave, frstor,
+} from "./x87-state";
+import { arith, compareWith, begin, commit, isEmpty, pop, pushResult, stackFault, stackUnderflow } from "./x87-core";
+import { x87Reg } from "./x87-reg";
+
+/** `op`: (opcode & 7) << 8 | ModRM. */
+export function x87(cpu: Cpu, i: Insn, op: u32): void {
+  if (isMem(i)) x87Mem(cpu, i, op);
+  else x87Reg(cpu, i, op);
+}
+
+// @ts-ignore: decorator
+@inline function note(cpu: Cpu, i: Insn, op: u32): void {
+  lastInsn(cpu, i, op & 0x7ff);
+  lastOperand(cpu, i);
+}
+
+function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
+  const reg = (op >> 3) & 7;
+  const row = (op >> 8) & 7;
+  const key = row << 3 | reg;
+  // The odd ones first: control instructions that do not wait or note nothing.
+  switch (key) {
+    case 0x0c: checkFpu(cpu); fldenv(cpu, i); return;
+    case 0x0d: {
+      checkFpu(cpu);
+      setControl(cpu, <u32>readLin<u16>(cpu, rmLin(cpu, i, 2, false)));
+      return;
+    }
+    case 0x0e: checkPresent(cpu); fnstenv(cpu, i); return;
+    case 0x0f: checkPresent(cpu); writeLin<u16>(cpu, rmLin(cpu, i, 2, true), <u16>cpu.fpuControl); return;
+    case 0x2c: checkFpu(cpu); frstor(cpu, i); return;
+    case 0x2e: checkPresent(cpu); fnsave(cpu, i); return;
+    case 0x2f: checkPresent(cpu); writeLin<u16>(cpu, rmLin(cpu, i, 2, true), <u16>cpu.fpuStatus); return;
+    case 0x09: case 0x1c: case 0x1e: case 0x2d: fault(cpu, Vector.UD); return;
+    default: break;
+  }
+  checkFpu(cpu);
+  const f = begin(cpu);
+  if ((row & 1) == 0) {
+    // D8 DA DC DE: ST(0) with a single, an integer, a double, a short integer
+    if (row == 0) fromSingle(f, readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
+    else if (row == 4) fromDouble(f, readLin<u64>(cpu, rmLin(cpu, i, 8, false)));
+    else if (row == 2) fromInt(f, <i64><i32>readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
+    else fromInt(f, <i64><i16>readLin<u16>(cpu, rmLin(cpu, i, 2, false)));
+    note(cpu, i, op);
+    const top = topOf(cpu);
+    if ((reg & 6) == 2) {
+      if (compareWith(cpu, f, isEmpty(cpu, top), stAt(cpu, top), f.sig, f.se, false) && reg == 3) pop(cpu);
+      return;
+    }
+    if (isEmpty(cpu, top)) stackUnderflow(cpu, top);
+    else arith(cpu, f, reg, stAt(cpu, top), f.sig, f.se, stAt(cpu, top));
+    return;
+  }
+  switch (key) {
+    case 0x08: {
+      fromSingle(f, readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
+      note(cpu, i, op);
+      special1(f, f.sig, f.se);
+      pushResult(cpu, f);
+      return;
+    }
+    case 0x28: {
+      fromDouble(f, readLin<u64>(cpu, rmLin(cpu, i, 8, false)));
+      note(cpu, i, op);
+      special1(f, f.sig, f.se);
+      pushResult(cpu, f);
+      return;
+    }
+    case 0x1d: {
+      const lin = rmLin(cpu, i, 10, false);
+      f.sig = readLin<u64>(cpu, lin);
+      f.se = <u32>readLin<u16>(cpu, lin + 8);
+      note(cpu, i, op);
+      pushResult(cpu, f);
+      return;
+    }
+    case 0x18: loadInt(cpu, i, op, f, <i64><i32>readLin<u32>(cpu, rmLin(cpu, i, 4, false))); return;
+    case 0x38: loadInt(cpu, i, op, f, <i64><i16>readLin<u16>(cpu, rmLin(cpu, i, 2, false))); return;
+    case 0x3d: loadInt(cpu, i, op, f, <i64>readLin<u64>(cpu, rmLin(cpu, i, 8, false))); return;
+    case 0x3c: {
+      const lin = rmLin(cpu, i, 10, false);
+      fromBcd(f, readLin<u64>(cpu, lin), <u32>readLin<u16>(cpu, lin + 8));
+      note(cpu, i, op);
+      pushResult(cpu, f);
+      return;
+    }
+    default: storeMem(cpu, i, op, key, f); return;
+  }
+}
+
+function loadInt(cpu: Cpu, i: Insn, op: u32, f: Fp, v: i64): void {
+  note(cpu, i, op);
+  fromInt(f, v);
+  pushResult(cpu, f);
+}
+
+/** Stores: memory is written unless an unmasked exception keeps the operand where it is. */
+function storeMem(cpu: Cpu, i: Insn, op: u32, key: u32, f: Fp): void {
+  const top = topOf(cpu);
+  const p = stAt(cpu, top);
+  const reg = key & 7;
+  const empty = isEmpty(cpu, top);
+  let size: u32 = 2;
+  switch (key) {
+    case 0x0a: case 0x0b: case 0x19: case 0x1a: case 0x1b: size = 4; break;
+    case 0x2a: case 0x2b: case 0x29: case 0x3f: size = 8; break;
+    case 0x1f: case 0x3e: size = 10; break;
+    default: break;
+  }
+  const lin = rmLin(cpu, i, size, true);
+  if (empty) {
+    invalid(f);
+    f.flags = 0;
+  } else {
+    f.sig = load<u64>(p);
+    f.se = <u32>load<u16>(p, 8);
+  }
+  let low: u64 = 0;
+  let high: u32 = 0;
+  const rc = reg == 1 ? 3 : (f.cw >> 10) & 3; // FISTTP truncates
+  switch (key) {
+    case 0x0a: case 0x0b: low = <u64>toSingle(f, f.sig, f.se); break;
+    case 0x2a: case 0x2b: low = toDouble(f, f.sig, f.se); break;
+    case 0x1f: low = f.sig; high = f.se; break;
+    case 0x3e: {
+      high = toBcd(f, f.sig, f.se);
+      low = f.lo;
+      break;
+    }
+    default: low = <u64>toInt(f, f.sig, f.se, size << 3, rc); break;
+  }
+  if (empty) {
+    if (f.cw & IE) writeBack(cpu, lin, size, low, high);
+    note(cpu, i, op);
+    if (!stackFault(cpu, 0)) return;
+  } else {
+    if ((f.flags & ~f.cw & (IE | OE | UE)) == 0) writeBack(cpu, lin, size, low, high);
+    note(cpu, i, op);
+    if (!commit(cpu, f, C1)) return;
+    if (f.flags & ~f.cw & (OE | UE)) return;
+  }
+  // FST and FIST (/2) keep the stack.
+  if (reg != 2) pop(cpu);
+}
+
+function writeBack(cpu: Cpu, lin: u64, size: u32, low: u64, high: u32): void {
+  switch (size >> 1) {
+    case 1: writeLin<u16>(cpu, lin, <u16>low); break;
+    case 2: writeLin<u32>(cpu, lin, <u32>low); break;
+    case 5: {
+      probeWrite(cpu, lin, 10);
+      writeLin<u64>(cpu, lin, low);
+      writeLin<u16>(cpu, lin + 8, <u16>high);
+      break;
+    }
+    default: writeLin<u64>(cpu, lin, low); break;
+  }
+}
+
+export { checkFpu, checkMmx, emms, fpuReset, fwait, fxrstor, fxsave, mmxEnter } from "./x87-state";
