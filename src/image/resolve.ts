@@ -71,8 +71,18 @@ export async function resolveImage(name: string, options: ResolveOptions = {}): 
 
 /** The same for a recipe from elsewhere. */
 export async function resolveRecipe(recipe: Recipe, options: ResolveOptions = {}): Promise<GuestImage> {
-  const { signal, refresh } = options;
+  const { signal } = options;
   if (signal?.aborted) throw aborted(signal);
+  try {
+    return await resolveChecked(recipe, options);
+  } catch (cause) {
+    if (signal?.aborted && !(cause instanceof VmletError)) throw aborted(signal);
+    throw cause;
+  }
+}
+
+async function resolveChecked(recipe: Recipe, options: ResolveOptions): Promise<GuestImage> {
+  const { signal, refresh } = options;
   const cache = new Cache(options.cache ?? cacheFolder());
   const recipeHash = sha256Hex(Buffer.from(JSON.stringify([BUILDER, recipe]))).slice(0, 16);
   const key = `images/${recipe.name}-${recipeHash}`;
@@ -182,7 +192,7 @@ async function buildBase(recipe: Recipe, folder: string, options: ResolveOptions
   await rm(work, { recursive: true, force: true });
 
   onProgress(`unpacking ${kernelInfo.name}`);
-  const kernel = readKernelPackage(kernelDeb, kernelInfo.name);
+  const kernel = await readKernelPackage(kernelDeb, kernelInfo.name, signal);
   const unpacked = unpackKernel(kernel.bzImage);
   if (unpacked && unpacked.arch !== recipe.arch) {
     throw new VmletError('ERR_VMLET_IMAGE_ARCH', `the kernel of ${kernelInfo.name} is for ${unpacked.arch}, not for ${recipe.arch}`, {
@@ -193,7 +203,7 @@ async function buildBase(recipe: Recipe, folder: string, options: ResolveOptions
 
   onProgress('building the initramfs');
   const entries = baseEntries();
-  recipe.packages.forEach((wanted, i) => entries.push(...packageFiles(wanted, debs[i])));
+  for (const [i, wanted] of recipe.packages.entries()) entries.push(...(await packageFiles(wanted, debs[i], signal)));
   const busybox = entries.find(({ path }) => path === recipe.busybox)?.data;
   if (recipe.busybox && busybox) entries.push(...appletLinks(recipe.busybox, busybox, entries));
   const modules = moduleEntries(recipe, kernel.modules, kernel.version);
@@ -213,11 +223,13 @@ async function buildBase(recipe: Recipe, folder: string, options: ResolveOptions
   };
 }
 
-function readKernelPackage(deb: Uint8Array, name: string): { bzImage: Uint8Array; version: string; modules: ModuleTree } {
+async function readKernelPackage(
+  deb: Uint8Array, name: string, signal?: AbortSignal,
+): Promise<{ bzImage: Uint8Array; version: string; modules: ModuleTree }> {
   let bzImage: Uint8Array | undefined;
   let version = '';
   const modules = new ModuleTree();
-  for (const { path, type, data } of readDeb(deb).files()) {
+  for (const { path, type, data } of await readDeb(deb).files(signal)) {
     if (type !== 'file') continue;
     const image = /^boot\/vmlinuz-(.+)$/.exec(path);
     if (image) {
@@ -232,10 +244,10 @@ function readKernelPackage(deb: Uint8Array, name: string): { bzImage: Uint8Array
   return { bzImage, version, modules };
 }
 
-function packageFiles(wanted: Recipe['packages'][number], deb: Uint8Array): CpioEntry[] {
+async function packageFiles(wanted: Recipe['packages'][number], deb: Uint8Array, signal?: AbortSignal): Promise<CpioEntry[]> {
   const found = new Map<string, Uint8Array>();
   const paths = new Set(wanted.files.flatMap(({ from }) => from));
-  for (const { path, type, data } of readDeb(deb).files()) if (type === 'file' && paths.has(path)) found.set(path, new Uint8Array(data));
+  for (const { path, type, data } of await readDeb(deb).files(signal)) if (type === 'file' && paths.has(path)) found.set(path, new Uint8Array(data));
   return wanted.files.map(({ from, to, mode }) => {
     const data = from.map((path) => found.get(path)).find((bytes) => bytes !== undefined);
     if (!data) throw formatError(`the Debian package ${wanted.name}`, `it holds no ${from.join(' or ')}`);

@@ -168,23 +168,30 @@ describe('deb', () => {
   const control = 'Package: demo\nVersion: 1.2-3\nArchitecture: amd64\nDescription: short\n long\n';
   const deb = makeDeb(control, [{ path: './usr/bin/demo', data: 'demo' }]);
 
-  it('reads control fields and files', () => {
+  it('reads control fields and files', async () => {
     const { control: fields, files } = readDeb(deb);
     expect(fields.get('version')).toBe('1.2-3');
     expect(fields.get('description')).toBe('short\nlong');
-    expect([...files()].map(({ path, data }) => [path, Buffer.from(data).toString()])).toEqual([['usr/bin/demo', 'demo']]);
+    expect([...(await files())].map(({ path, data }) => [path, Buffer.from(data).toString()])).toEqual([['usr/bin/demo', 'demo']]);
   });
 
-  it('reads a zstd data member and an uncompressed one', () => {
+  it('reads a zstd data member and an uncompressed one', async () => {
     const files = [{ path: './a', data: 'b' }];
     for (const [pack, suffix] of [[zstdCompress, '.zst'], [(tar: Buffer) => tar, '']] as const) {
-      expect([...readDeb(makeDeb(control, files, pack, suffix)).files()].map(({ path }) => path)).toEqual(['a']);
+      expect([...(await readDeb(makeDeb(control, files, pack, suffix)).files())].map(({ path }) => path)).toEqual(['a']);
     }
   });
 
-  it('rejects cuts, damage and other archives', () => {
-    rejectsEveryCut(deb, (part) => [...readDeb(part).files()], (length) => length >= deb.length - 1);
-    survivesDamage(deb, (part) => [...readDeb(part).files()]);
+  it('rejects cuts, damage and other archives', async () => {
+    const read = async (part: Uint8Array): Promise<unknown> => [...(await readDeb(part).files())];
+    for (let length = 0; length < deb.length - 1; length++) {
+      await expect(read(deb.subarray(0, length)), `cut at ${length}`).rejects.toThrow(formatProblem);
+    }
+    for (let at = 0; at < deb.length; at++) {
+      const damaged = new Uint8Array(deb);
+      damaged[at] ^= 0xff;
+      await read(damaged).catch((error: unknown) => expect(error, `byte ${at}`).toEqual(formatProblem));
+    }
     expect(() => readDeb(makeAr([{ name: 'x', data: Buffer.from('y') }]))).toThrow(formatProblem);
   });
 

@@ -4,7 +4,7 @@ import { decodeGzip } from './gzip.js';
 import { decodeLz4 } from './lz4.js';
 import { decodeLzma } from './lzma.js';
 import { decodeLzop, LZOP_MAGIC } from './lzo.js';
-import { decodeXz } from './xz.js';
+import { decodeXz, xzSteps } from './xz.js';
 import { decodeZstd } from './zstd.js';
 
 export type Compression = 'gzip' | 'xz' | 'lzma' | 'bzip2' | 'zstd' | 'lz4' | 'lzo';
@@ -21,6 +21,8 @@ export interface Decompressed {
   /** Input bytes that belonged to the compressed data; others may follow. */
   used: number;
 }
+
+const STEPS_AT_ONCE = 4;
 
 const MAGICS: readonly [Compression, readonly number[]][] = [
   ['gzip', [0x1f, 0x8b, 0x08]],
@@ -51,7 +53,29 @@ export function detectCompression(bytes: Uint8Array, at = 0): Compression | unde
 
 /** Unpacks one compressed file. Throws ERR_VMLET_IMAGE_FORMAT on damage or beyond `maxBytes`. */
 export function decompress(kind: Compression, input: Uint8Array, options: DecompressOptions = {}): Decompressed {
-  const result = DECODERS[kind](input, options.size, options.maxBytes);
+  return checkSize(kind, DECODERS[kind](input, options.size, options.maxBytes), options);
+}
+
+/**
+ * The same without holding up timers and signals for long, where that matters: xz, which is slow and packs large packages.
+ * Rejects with the signal's reason when it is aborted.
+ */
+export async function decompressAsync(
+  kind: Compression, input: Uint8Array, options: DecompressOptions & { signal?: AbortSignal } = {},
+): Promise<Decompressed> {
+  if (kind !== 'xz') return decompress(kind, input, options);
+  const steps = xzSteps(input, options.size, options.maxBytes);
+  for (let count = 1; ; count++) {
+    const step = steps.next();
+    if (step.done) return checkSize(kind, step.value, options);
+    if (count % STEPS_AT_ONCE === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      options.signal?.throwIfAborted();
+    }
+  }
+}
+
+function checkSize(kind: Compression, result: Decompressed, options: DecompressOptions): Decompressed {
   if (options.size !== undefined && result.bytes.length !== options.size) {
     throw formatError(`${kind} data`, `unpacks to ${result.bytes.length} bytes, not ${options.size}`);
   }

@@ -22,20 +22,29 @@ interface Block {
 
 /** Unpacks all streams of an .xz file. `used` is the count of input bytes that belong to them. */
 export function decodeXz(input: Uint8Array, sizeHint = 0, maxBytes?: number): { bytes: Uint8Array; used: number } {
+  const steps = xzSteps(input, sizeHint, maxBytes);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same in steps of a few milliseconds at most, but for the checksums of large blocks. */
+export function* xzSteps(input: Uint8Array, sizeHint = 0, maxBytes?: number): Generator<void, { bytes: Uint8Array; used: number }> {
   const hint = sizeHint || statedSize(input) || input.length * 5;
   const out = new OutBuffer(WHAT, Math.min(hint, input.length * 8000), maxBytes);
   const decoder = new LzmaDecoder(WHAT, out);
-  let at = decodeStream(input, 0, out, decoder);
+  let at = yield* decodeStream(input, 0, out, decoder);
   for (;;) {
     let next = at;
     while (next + 4 <= input.length && le32(input, next) === 0) next += 4;
     if (!startsWith(input, HEADER_MAGIC, next)) break;
-    at = decodeStream(input, next, out, decoder);
+    at = yield* decodeStream(input, next, out, decoder);
   }
   return { bytes: out.finish(), used: at };
 }
 
-function decodeStream(input: Uint8Array, start: number, out: OutBuffer, decoder: LzmaDecoder): number {
+function* decodeStream(input: Uint8Array, start: number, out: OutBuffer, decoder: LzmaDecoder): Generator<void, number> {
   if (!startsWith(input, HEADER_MAGIC, start)) throw formatError(WHAT, 'no xz header');
   if (input.length < start + 12) throw formatError(WHAT, 'truncated');
   if (input[start + 6] !== 0 || input[start + 7] > 15) throw formatError(WHAT, 'unknown stream flags');
@@ -43,7 +52,7 @@ function decodeStream(input: Uint8Array, start: number, out: OutBuffer, decoder:
   const check = input[start + 7];
   const blocks: Block[] = [];
   let at = start + 12;
-  while (at < input.length && input[at] !== 0) at = decodeBlock(input, at, check, out, decoder, blocks);
+  while (at < input.length && input[at] !== 0) at = yield* decodeBlock(input, at, check, out, decoder, blocks);
   if (at >= input.length) throw formatError(WHAT, 'truncated');
   const indexStart = at;
   at = checkIndex(input, at, blocks);
@@ -56,9 +65,9 @@ function decodeStream(input: Uint8Array, start: number, out: OutBuffer, decoder:
   return at + 12;
 }
 
-function decodeBlock(
+function* decodeBlock(
   input: Uint8Array, start: number, check: number, out: OutBuffer, decoder: LzmaDecoder, blocks: Block[],
-): number {
+): Generator<void, number> {
   const headerSize = (input[start] + 1) * 4;
   const headerEnd = start + headerSize;
   if (headerEnd > input.length) throw formatError(WHAT, 'truncated');
@@ -84,7 +93,7 @@ function decodeBlock(
   if (last.id !== FILTER_LZMA2 || last.props.length !== 1 || last.props[0] > 40) throw formatError(WHAT, 'unknown filter chain');
 
   const outStart = out.length;
-  const dataEnd = decodeLzma2(input, headerEnd, out, decoder);
+  const dataEnd = yield* decodeLzma2(input, headerEnd, out, decoder);
   const size = out.length - outStart;
   if (compressedSize !== undefined && compressedSize !== dataEnd - headerEnd) throw formatError(WHAT, 'bad compressed size');
   if (uncompressedSize !== undefined && uncompressedSize !== size) throw formatError(WHAT, 'bad uncompressed size');
@@ -121,7 +130,7 @@ function checkMatches(check: number, data: Uint8Array, input: Uint8Array, at: nu
 }
 
 /** LZMA2: chunks with a control byte each, until a zero byte. Returns the position after that byte. */
-function decodeLzma2(input: Uint8Array, start: number, out: OutBuffer, decoder: LzmaDecoder): number {
+function* decodeLzma2(input: Uint8Array, start: number, out: OutBuffer, decoder: LzmaDecoder): Generator<void, number> {
   let at = start;
   let needDictReset = true;
   let needProps = true;
@@ -158,6 +167,7 @@ function decodeLzma2(input: Uint8Array, start: number, out: OutBuffer, decoder: 
       decoder.normalize(input);
       if (decoder.pos !== end || !decoder.rangeDone) throw formatError(WHAT, 'a damaged chunk');
       at = end;
+      yield;
     } else if (control <= 2) {
       if (at + 2 > input.length) throw formatError(WHAT, 'truncated');
       const size = ((input[at] << 8) | input[at + 1]) + 1;
