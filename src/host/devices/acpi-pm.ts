@@ -11,6 +11,8 @@ export const PM_TIMER_HZ = 3_579_545;
 /** What the FADT gives as ACPI_ENABLE and ACPI_DISABLE, written to the SMI command port. */
 export const ACPI_ENABLE = 0xf1;
 export const ACPI_DISABLE = 0xf0;
+/** What the DSDT's _S5 package gives as SLP_TYP: the type of a power-off. */
+export const S5_SLEEP_TYPE = 5;
 /** The FADT's RESET_VALUE for the reset register. */
 export const ACPI_RESET_VALUE = 0x06;
 
@@ -71,6 +73,8 @@ export interface AcpiPmOptions {
   sci?: IrqLine;
   /** Width of the PM timer; 32 by default. The FADT's TMR_VAL_EXT must agree. */
   timerBits?: 24 | 32;
+  /** In ACPI mode from reset on, for boards whose FADT gives no SMI command port (ACPI 4.8.2.5). False by default. */
+  alwaysAcpi?: boolean;
   /** The guest set SLP_EN; `type` is SLP_TYP, 0 to 7, whose meaning the DSDT gives. */
   onSleep: (type: number) => void;
   /** The guest asked for a reset by the reset register. */
@@ -97,7 +101,7 @@ export class AcpiPm implements Device<AcpiPmState> {
   readonly #sci: IrqLine;
   readonly #timer: Timer;
   readonly #timerBits: number;
-  #s = initial();
+  #s: AcpiPmState;
 
   constructor(options: AcpiPmOptions) {
     this.name = options.name ?? 'acpi-pm';
@@ -106,6 +110,7 @@ export class AcpiPm implements Device<AcpiPmState> {
     this.#sci = options.sci ?? NO_IRQ;
     this.#timerBits = options.timerBits ?? 32;
     this.#timer = options.clock.timer(() => this.#updateIrq());
+    this.#s = this.#fresh();
   }
 
   /** Whether the guest has switched the machine to ACPI mode. */
@@ -186,7 +191,7 @@ export class AcpiPm implements Device<AcpiPmState> {
 
   reset(): void {
     const { timerTicks } = this.#s;
-    this.#s = { ...initial(), timerTicks };
+    this.#s = { ...this.#fresh(), timerTicks };
     this.#s.seenFlips = this.#flips;
     this.#updateIrq();
   }
@@ -203,6 +208,10 @@ export class AcpiPm implements Device<AcpiPmState> {
     s.timerTicks -= ticksAt(this.#clock.now, PM_TIMER_HZ);
     this.#s = s;
     this.#updateIrq();
+  }
+
+  #fresh(): AcpiPmState {
+    return { ...initial(), control: this.#options.alwaysAcpi === true ? SCI_EN : 0 };
   }
 
   get #ticks(): number {
@@ -243,6 +252,7 @@ export class AcpiPm implements Device<AcpiPmState> {
     s.smiStatus = value >> 8;
     if (offset !== 0) return;
     s.smiCommand = value & 0xff;
+    if (this.#options.alwaysAcpi === true) return;
     if (s.smiCommand === ACPI_ENABLE) s.control |= SCI_EN;
     else if (s.smiCommand === ACPI_DISABLE) s.control &= ~SCI_EN;
   }

@@ -81,6 +81,16 @@ describe('acpi-pm', () => {
     expect(pm.read(2, 2, PM_EVENT_REGION)).toBe(0);
   });
 
+  it('can be in ACPI mode for good', () => {
+    pm = new AcpiPm({ clock, alwaysAcpi: true, sci: { set: level => (sci = level) }, onSleep: () => {}, onReset: () => {} });
+    pm.write(0, ACPI_DISABLE, 1, SMI_COMMAND_REGION);
+    expect(pm.acpiMode).toBe(true);
+    pm.reset();
+    pm.write(2, 0x100, 2, PM_EVENT_REGION);
+    pm.pressPowerButton();
+    expect(sci).toBe(true);
+  });
+
   it('sleeps with the type that was written, in one step or two', () => {
     enableAcpi();
     pm.write(0, (5 << 10) | 1, 2, PM_CONTROL_REGION);
