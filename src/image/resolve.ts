@@ -5,13 +5,15 @@ import { VmletError } from '../errors.js';
 import { AptSource, hasApt } from './apt.js';
 import { baseEntries, busyboxApplets } from './base-files.js';
 import { aborted, Cache, cacheFolder, writeWhole, type CacheEntry } from './cache.js';
-import { concat, formatError } from './codec/bytes.js';
+import { concat, formatError, startsWith } from './codec/bytes.js';
 import { sha256Hex } from './codec/checksum.js';
+import { decompress, detectCompression } from './codec/decompress.js';
 import { cpioFile, cpioSymlink, writeCpio, type CpioEntry } from './cpio.js';
 import { readDeb } from './deb.js';
+import { ELF_MAGIC } from './elf.js';
 import { initFiles } from './guest-files.js';
 import { readError } from './initrd.js';
-import { isBzImage, unpackKernel, type GuestArch } from './kernel.js';
+import { elfArch, isBzImage, unpackKernel, type GuestArch } from './kernel.js';
 import { MirrorSource } from './mirror.js';
 import { moduleIndex, ModuleTree } from './modules.js';
 import { fetchPackage, findKernelPackage, findPackage, type PackageInfo, type PackageSource } from './packages.js';
@@ -19,6 +21,9 @@ import { loadRecipe, type Recipe } from './recipe.js';
 
 /** Part of every cache key: raise it when the same recipe gives other files. */
 const BUILDER = 1;
+const MAX_KERNEL_BYTES = 512 << 20;
+const ARM64_MAGIC = [0x41, 0x52, 0x4d, 0x64];
+const ARM64_MAGIC_AT = 0x38;
 const MODULE_LIST = 'lib/modules/vmlet.list';
 
 export interface ResolveOptions {
@@ -111,7 +116,7 @@ async function resolveChecked(recipe: Recipe, options: ResolveOptions): Promise<
 }
 
 export interface LoadedKernel {
-  /** The file as the user gave it: bzImage or ELF. */
+  /** The file as the user gave it, but for an outer compression. */
   bytes: Uint8Array;
   /** Of a bzImage: the unpacked ELF kernel, unless only the guest can unpack it. Of an ELF file: the file. */
   vmlinux: Uint8Array | undefined;
@@ -128,9 +133,17 @@ export async function loadKernel(path: string, options: Pick<ResolveOptions, 'ca
     throw readError('kernel', path, cause);
   }
   if (bytes.length === 0) throw formatError(`the kernel ${path}`, 'empty');
-  if (bytes[0] === 0x7f && bytes[1] === 0x45) return { bytes, vmlinux: bytes, format: 'elf' };
-  if (!isBzImage(bytes)) return { bytes, vmlinux: undefined, format: 'unknown' };
   try {
+    const kind = detectCompression(bytes);
+    if (kind) bytes = decompress(kind, bytes, { maxBytes: MAX_KERNEL_BYTES }).bytes;
+    if (startsWith(bytes, ARM64_MAGIC, ARM64_MAGIC_AT)) {
+      throw new VmletError('ERR_VMLET_IMAGE_ARCH', 'it is for an ARM machine', { hint: 'Use a kernel built for i386 or x86_64.' });
+    }
+    if (startsWith(bytes, ELF_MAGIC)) {
+      elfArch(bytes);
+      return { bytes, vmlinux: bytes, format: 'elf' };
+    }
+    if (!isBzImage(bytes)) return { bytes, vmlinux: undefined, format: 'unknown' };
     return { bytes, vmlinux: await unpackKernelCached(bytes, options), format: 'bzimage' };
   } catch (cause) {
     if (!(cause instanceof VmletError) || cause.code === 'ERR_VMLET_ABORTED') throw cause;

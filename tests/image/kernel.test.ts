@@ -123,6 +123,23 @@ describe('loadKernel', () => {
     expect(await loadKernel(join(folder, 'rom'), { cache })).toMatchObject({ format: 'unknown', vmlinux: undefined });
   });
 
+  it('unpacks an ELF file that was compressed as a whole', async () => {
+    writeFileSync(join(folder, 'elf.gz'), gzipSync(makeElf({ bits: 32 })));
+    const kernel = await loadKernel(join(folder, 'elf.gz'), { cache });
+    expect(kernel.format).toBe('elf');
+    expect(Buffer.from(kernel.vmlinux!).equals(makeElf({ bits: 32 }))).toBe(true);
+  });
+
+  it('refuses kernels of other machines', async () => {
+    writeFileSync(join(folder, 'arm-elf'), makeElf({ machine: 183 }));
+    const image = Buffer.alloc(4096);
+    image.write('ARMd', 0x38);
+    writeFileSync(join(folder, 'arm-image'), gzipSync(image));
+    for (const name of ['arm-elf', 'arm-image']) {
+      await expect(loadKernel(join(folder, name), { cache }), name).rejects.toThrow(problem('ERR_VMLET_IMAGE_ARCH'));
+    }
+  });
+
   it('says what is wrong with a missing, empty, cut or damaged one', async () => {
     await expect(loadKernel(join(folder, 'none'), { cache })).rejects.toThrow(problem('ERR_VMLET_IMAGE_NOT_FOUND'));
     await expect(loadKernel(folder, { cache })).rejects.toThrow(/it is a folder/);
