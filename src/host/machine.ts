@@ -63,7 +63,7 @@ export interface MachineOptions {
   wall?: WallClock;
 }
 
-export type ResetCause = 'triple-fault' | 'keyboard-controller' | 'port-92' | 'reset-control' | 'acpi-reset';
+export type ResetCause = 'triple-fault' | 'keyboard-controller' | 'port-92' | 'reset-control';
 
 /** How a run ended. */
 export interface MachineExit {
@@ -157,7 +157,8 @@ export class Machine {
         sipi: () => {},
         setA20: enabled => this.core.setA20(0, enabled),
       },
-      tscToNs: (cpu, tsc) => this.#tscToNs(cpu, tsc),
+      tscToNs: (cpu, tsc) => tsc - this.#tscAhead(cpu),
+      nsToTsc: (cpu, ns) => ns + this.#tscAhead(cpu),
       onPowerOff: () => this.#end({ reason: 'poweroff' }),
       onReset: cause => this.#requestReset(cause),
       onDebugExit: code => this.#end({ reason: 'debug-exit', code }),
@@ -387,9 +388,9 @@ export class Machine {
     else this.core.shorten(0, atNs - this.nowNs);
   }
 
-  /** What IA32_TSC_DEADLINE means: TSC = instructions + tscOffset, time = instructions + skipped. */
-  #tscToNs(cpu: number, tsc: number): number {
-    return tsc - Number(BigInt.asIntN(64, this.core.cpu(cpu).get64('tscOffset'))) + this.#skippedNs;
+  /** How far a CPU's time stamp counter is ahead of virtual time: the one is instructions + tscOffset, the other instructions + skipped. */
+  #tscAhead(cpu: number): number {
+    return Number(BigInt.asIntN(64, this.core.cpu(cpu).get64('tscOffset'))) - this.#skippedNs;
   }
 
   /** Power-on: firmware's work, then the guest's image. */

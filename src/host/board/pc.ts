@@ -3,7 +3,7 @@ import type { BlockBackend, CharBackend, EntropyBackend, FramePort } from '../ba
 import type { AcpiConfig } from '../boot/acpi-tables.js';
 import { Bus } from '../bus.js';
 import type { VirtualClock } from '../clock.js';
-import { AcpiPm } from '../devices/acpi-pm.js';
+import { ACPI_RESET_VALUE, AcpiPm, S5_SLEEP_TYPE } from '../devices/acpi-pm.js';
 import { ApicBus } from '../devices/apic-bus.js';
 import { DebugExit } from '../devices/debug-exit.js';
 import { Debugcon } from '../devices/debugcon.js';
@@ -44,7 +44,6 @@ const PIRQ_IRQS = [10, 10, 11, 11];
 /** Above the largest RAM, below the I/O APIC. */
 const PCI_WINDOW = { start: 0xe000_0000, end: IOAPIC_BASE };
 const PCI_IO = { start: 0xc000, end: 0x1_0000 };
-const RESET_CPU = 0x04;
 
 export interface NetworkCard {
   /** Six bytes. */
@@ -78,7 +77,9 @@ export interface PcOptions {
   debugconPort?: number;
   debugcon?: CharBackend;
   pins: BoardPins;
+  /** Virtual time at which a CPU's time stamp counter has a value, and the reverse. */
   tscToNs: (cpu: number, tsc: number) => number;
+  nsToTsc: (cpu: number, ns: number) => number;
   onPowerOff: () => void;
   onReset: (cause: 'keyboard-controller' | 'port-92' | 'reset-control') => void;
   onDebugExit: (code: number) => void;
@@ -99,7 +100,7 @@ export class PcBoard {
   readonly #pm: AcpiPm;
   readonly #pci: PciHost;
   readonly #isaBridge: IsaBridgePiix3;
-  readonly #kvmClock: KvmClock;
+  readonly #kvmClocks: KvmClock[] = [];
 
   constructor(options: PcOptions) {
     this.#options = options;
@@ -123,7 +124,21 @@ export class PcBoard {
     attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
     attach(new PostPorts(), 0x80);
     this.coprocessorError = attach(new CoprocessorError(isa(13)), 0xf0);
-    this.#pm = attach(new AcpiPm({ clock, irq: isa(SCI_IRQ), onPowerOff: options.onPowerOff }), PM_BASE);
+    this.#pm = attach(
+      new AcpiPm({
+        clock,
+        sci: isa(SCI_IRQ),
+        alwaysAcpi: true,
+        onSleep: type => {
+          if (type === S5_SLEEP_TYPE) options.onPowerOff();
+          else log.guestError('acpi-pm', `sleep type ${type} means nothing here`);
+        },
+        onReset: () => options.onReset('reset-control'),
+      }),
+      PM_BASE,
+      PM_BASE + 4,
+      PM_BASE + 8,
+    );
     const com = [isa(4), isa(3)];
     options.serial.forEach((backend, i) => attach(new Uart16550({ name: `com${i + 1}`, clock, backend, irq: com[i & 1] }), SERIAL[i].port));
     this.serialPorts = options.serial.map((_, i) => SERIAL[i].port);
@@ -135,9 +150,7 @@ export class PcBoard {
         msi: this.#apicBus,
         log,
         pirq: this.#isaBridge.pirq,
-        onResetControl: value => {
-          if ((value & RESET_CPU) !== 0) options.onReset('reset-control');
-        },
+        onResetControl: value => this.#pm.writeReset(value),
       }),
       PCI_CONFIG_ADDRESS_PORT,
       PCI_CONFIG_DATA_PORT,
@@ -151,7 +164,10 @@ export class PcBoard {
     options.nics.forEach((nic, i) => virtio(new VirtioNet({ name: `net${i}`, ...nic })));
     this.devices.push(...this.#pci.devices);
 
-    this.#kvmClock = attach(new KvmClock({ clock, memory, epochSeconds: options.epochSeconds }));
+    for (let cpu = 0; cpu < options.cpus; cpu++) {
+      const nsToTsc = (ns: number) => options.nsToTsc(cpu, ns);
+      this.#kvmClocks.push(attach(new KvmClock({ name: `kvm-clock${cpu}`, clock, memory, startSeconds: options.epochSeconds, nsToTsc })));
+    }
     if (options.debugExitPort !== undefined) attach(new DebugExit({ onExit: options.onDebugExit }), options.debugExitPort);
     if (options.debugconPort !== undefined && options.debugcon !== undefined) attach(new Debugcon({ backend: options.debugcon }), options.debugconPort);
   }
@@ -166,7 +182,7 @@ export class PcBoard {
       pmBase: PM_BASE,
       sciIrq: SCI_IRQ,
       s5SleepType: S5_SLEEP_TYPE,
-      reset: { port: PCI_CONFIG_ADDRESS_PORT + 1, value: 0x06 },
+      reset: { port: PCI_CONFIG_ADDRESS_PORT + 1, value: ACPI_RESET_VALUE },
       serials: this.serialPorts.map((_, i) => SERIAL[i]),
       pciWindow: PCI_WINDOW,
       pciInterrupt: (slot, pin) => PIRQ_IRQS[this.#pci.pirqOf(slot, pin + 1)],
@@ -188,12 +204,12 @@ export class PcBoard {
 
   msrRead(cpu: number, msr: number): { lo: number; hi: number } | undefined {
     if (isApicMsr(msr)) return this.lapics[cpu].msrRead(msr);
-    return this.#kvmClock.msrRead(cpu, msr);
+    return this.#kvmClocks[cpu].msrRead(msr);
   }
 
   msrWrite(cpu: number, msr: number, lo: number, hi: number): boolean {
     if (isApicMsr(msr)) return this.lapics[cpu].msrWrite(msr, lo, hi);
-    return this.#kvmClock.msrWrite(cpu, msr, lo, hi);
+    return this.#kvmClocks[cpu].msrWrite(msr, lo, hi);
   }
 
   powerButton(): void {

@@ -129,6 +129,7 @@ const FADT_WBINVD = 1 << 0;
 const FADT_PROC_C1 = 1 << 2;
 const FADT_NO_SLEEP_BUTTON = 1 << 5;
 const FADT_NO_FIXED_RTC = 1 << 6;
+const FADT_TIMER_32_BITS = 1 << 8;
 const FADT_RESET_REGISTER = 1 << 10;
 const FADT_HEADLESS = 1 << 12;
 const BOOT_LEGACY_DEVICES = 1 << 0;
@@ -145,7 +146,7 @@ const buildFadt = (config: AcpiConfig, facs: number, dsdt: number): Uint8Array =
   // No C2, C3; no CMOS day alarm, month alarm; century in CMOS 0x32.
   w.u16(0x0fff, 0x0fff, 0, 0).u8(0, 0, 0, 0, 0x32);
   w.u16(BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA).u8(0);
-  w.u32(FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC | FADT_RESET_REGISTER | FADT_HEADLESS);
+  w.u32(FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC | FADT_TIMER_32_BITS | FADT_RESET_REGISTER | FADT_HEADLESS);
   gas(w, config.reset.port, 1, 1).u8(config.reset.value).u16(0).u8(3);
   w.u64(0, dsdt);
   gas(w, pmBase, 4, 2);
