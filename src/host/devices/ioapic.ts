@@ -1,6 +1,6 @@
 import type { GuestLog } from '../../logger.js';
 import type { IrqLine } from '../irq.js';
-import { type ApicBus, type EoiListener } from './apic-bus.js';
+import type { ApicBus, EoiListener } from './apic-bus.js';
 import { slice } from './bytes.js';
 import { type AccessSize, type Device, openBus, type Region } from './device.js';
 import { clone, validated } from './state.js';

@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.js';
 import type { GuestMemory } from '../memory.js';
-import type { AccessSize, Device, Region } from './device.js';
-import { openBus } from './device.js';
+import { type AccessSize, type Device, openBus, type Region } from './device.js';
 import type { MsrValue } from './lapic.js';
 import { clone, validated } from './state.js';
 

@@ -134,6 +134,9 @@ export class Lapic implements Device<LapicState>, ApicTarget {
   readonly #value: MsrValue = { lo: 0, hi: 0 };
   #s: LapicState;
   #intr = false;
+  /** The highest vectors of IRR and ISR, -1 for none: derived, to keep interrupts cheap. */
+  #topRequest = -1;
+  #topInService = -1;
 
   constructor(options: LapicOptions) {
     this.id = options.id;
@@ -182,11 +185,13 @@ export class Lapic implements Device<LapicState>, ApicTarget {
   acknowledge(): number {
     const s = this.#s;
     if (this.accepting) {
-      const vector = highest(s.irr);
+      const vector = this.#topRequest;
       if (vector >= 0 && (vector & 0xf0) > (this.#ppr() & 0xf0)) {
         const bit = 1 << (vector & 31);
         s.irr[vector >> 5] &= ~bit;
         s.isr[vector >> 5] |= bit;
+        this.#topRequest = highest(s.irr, vector >> 5);
+        this.#topInService = vector;
         this.#updateIrq();
         return vector;
       }
@@ -308,7 +313,7 @@ export class Lapic implements Device<LapicState>, ApicTarget {
 
   reset(): void {
     const { lint0, lint1 } = this.#s;
-    this.#s = { ...this.#fresh(), lint0, lint1 };
+    this.#adopt({ ...this.#fresh(), lint0, lint1 });
     this.#timer.disarm();
     this.#baseChanged();
     this.#updateIrq();
@@ -324,12 +329,18 @@ export class Lapic implements Device<LapicState>, ApicTarget {
     const s = validated(this.name, initialLapic(), state);
     s.expiryNs += this.#clock.now;
     s.counting &&= s.ticr > 0;
-    this.#s = s;
+    this.#adopt(s);
     this.#timer.disarm();
     this.#timer.arm(this.#s);
     this.#baseChanged();
     this.#intr = !this.#wantsIntr();
     this.#updateIrq();
+  }
+
+  #adopt(s: LapicState): void {
+    this.#s = s;
+    this.#topRequest = highest(s.irr, 7);
+    this.#topInService = highest(s.isr, 7);
   }
 
   #fresh(): LapicState {
@@ -346,7 +357,7 @@ export class Lapic implements Device<LapicState>, ApicTarget {
 
   #clear(): void {
     const { baseLo, baseHi, lint0, lint1 } = this.#s;
-    this.#s = { ...initialLapic(), baseLo, baseHi, lint0, lint1 };
+    this.#adopt({ ...initialLapic(), baseLo, baseHi, lint0, lint1 });
     this.#timer.disarm();
     this.#updateIrq();
   }
@@ -361,7 +372,7 @@ export class Lapic implements Device<LapicState>, ApicTarget {
   #wantsIntr(): boolean {
     const s = this.#s;
     if (!this.accepting) return s.lint0 || s.extInt;
-    const vector = highest(s.irr);
+    const vector = this.#topRequest;
     return (vector >= 0 && (vector & 0xf0) > (this.#ppr() & 0xf0)) || this.#wantsPic();
   }
 
@@ -372,7 +383,7 @@ export class Lapic implements Device<LapicState>, ApicTarget {
 
   #ppr(): number {
     const s = this.#s;
-    const inService = highest(s.isr);
+    const inService = this.#topInService;
     if (inService < 0) return s.tpr;
     return (s.tpr & 0xf0) >= (inService & 0xf0) ? s.tpr : inService & 0xf0;
   }
@@ -387,6 +398,7 @@ export class Lapic implements Device<LapicState>, ApicTarget {
     s.irr[vector >> 5] |= bit;
     if (level) s.tmr[vector >> 5] |= bit;
     else s.tmr[vector >> 5] &= ~bit;
+    if (vector > this.#topRequest) this.#topRequest = vector;
     this.#updateIrq();
   }
 
@@ -397,11 +409,12 @@ export class Lapic implements Device<LapicState>, ApicTarget {
 
   #endOfInterrupt(): void {
     const s = this.#s;
-    const vector = highest(s.isr);
+    const vector = this.#topInService;
     if (vector < 0) return;
     const word = vector >> 5;
     const bit = 1 << (vector & 31);
     s.isr[word] &= ~bit;
+    this.#topInService = highest(s.isr, word);
     if ((s.tmr[word] & bit) !== 0) {
       this.#bus.broadcastEoi(vector);
       if (s.lint0) this.#raiseLint(LVT_LINT0, vector);
@@ -617,9 +630,9 @@ export class Lapic implements Device<LapicState>, ApicTarget {
   }
 }
 
-/** The highest vector in a 256-bit set, or -1. */
-const highest = (bits: Uint32Array): number => {
-  for (let word = 7; word >= 0; word--) {
+/** The highest vector in words 0 to `from` of a 256-bit set, or -1. */
+const highest = (bits: Uint32Array, from: number): number => {
+  for (let word = from; word >= 0; word--) {
     const value = bits[word];
     if (value !== 0) return (word << 5) + 31 - Math.clz32(value);
   }
