@@ -5,7 +5,8 @@ import { type AccessSize, type Device, openBus, type Region } from './device.js'
 import { clone, validated } from './state.js';
 import { nsOfTick, ticksAt } from './ticks.js';
 
-// ACPI specification 6.4, 4.8 (fixed hardware). Of its events the board has the timer and the power button. The reset register is the RST_CNT of Intel's south bridges.
+// ACPI specification 6.4, 4.8 (fixed hardware). Of its events the board has the timer and the
+// power button. The reset register is the RST_CNT of Intel's south bridges.
 
 export const PM_TIMER_HZ = 3_579_545;
 /** What the FADT gives as ACPI_ENABLE and ACPI_DISABLE, written to the SMI command port. */

@@ -1,4 +1,13 @@
+import type { GuestLog } from '../../logger.js';
+import type { Clock } from '../clock.js';
+import type { ApicBus } from './apic-bus.js';
+
 // Intel SDM vol. 3, chapter 11. Registers are named by their x2APIC number, which is the MMIO offset divided by 16.
+
+export const MSR_APIC_BASE = 0x1b;
+export const MSR_TSC_DEADLINE = 0x6e0;
+export const MSR_X2APIC_FIRST = 0x800;
+export const MSR_X2APIC_LAST = 0x83f;
 
 export const ID = 0x02;
 export const VERSION = 0x03;
@@ -71,6 +80,44 @@ for (const [register, bits] of [
   X2_WRITABLE[register] = bits;
 }
 LVT_BITS.forEach((bits, entry) => (X2_WRITABLE[LVT0 + entry] = bits | LVT_READ_ONLY));
+
+/** What a local APIC drives in its CPU. */
+export interface CpuPins {
+  /** The level of the maskable interrupt request. Called when it changes. */
+  setIntr(level: boolean): void;
+  nmi(): void;
+  init(): void;
+  /** Start-up at physical address `vector` * 4096; a CPU that does not wait for it ignores it. */
+  sipi(vector: number): void;
+}
+
+export interface LapicOptions {
+  name?: string;
+  /** The APIC ID; also the x2APIC ID. */
+  id: number;
+  /** Whether this is the bootstrap processor. */
+  bsp?: boolean;
+  clock: Clock;
+  bus: ApicBus;
+  pins: CpuPins;
+  log?: GuestLog;
+  /** Where ExtINT vectors come from: the PIC. Only the CPU whose LINT0 it drives has one. */
+  pic?: { acknowledge(): number };
+  /** Whether x2APIC mode exists; it does by default. */
+  x2apic?: boolean;
+  /** Physical address bits, for the reserved bits of IA32_APIC_BASE; 40 by default. */
+  physBits?: number;
+  /** The virtual time at which the CPU's TSC reads `tsc`; the same number by default (1 GHz, no offset). */
+  tscToNs?: (tsc: number) => number;
+  /** The guest moved the page, or took it away (disabled, or in x2APIC mode). Default: at 0xFEE00000. */
+  onBase?: (phys: number, mapped: boolean) => void;
+}
+
+/** The value of an MSR, as two unsigned halves. */
+export interface MsrValue {
+  lo: number;
+  hi: number;
+}
 
 /** What saved states of a local APIC hold. */
 export interface LapicState {

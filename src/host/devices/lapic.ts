@@ -1,4 +1,3 @@
-import type { GuestLog } from '../../logger.js';
 import type { Clock } from '../clock.js';
 import type { IrqLine } from '../irq.js';
 import {
@@ -21,6 +20,7 @@ import {
   BASE_EN,
   BASE_EXTD,
   BASE_RESERVED,
+  type CpuPins,
   DFR,
   DFR_FLAT,
   EOI,
@@ -38,6 +38,7 @@ import {
   initialLapic,
   IRR0,
   ISR0,
+  type LapicOptions,
   type LapicState,
   LDR,
   LVT0,
@@ -48,6 +49,11 @@ import {
   LVT_LINT1,
   LVT_TIMER,
   MASKED,
+  MSR_APIC_BASE,
+  MSR_TSC_DEADLINE,
+  MSR_X2APIC_FIRST,
+  MSR_X2APIC_LAST,
+  type MsrValue,
   PPR,
   RRD,
   SELF_IPI,
@@ -68,50 +74,8 @@ import {
 import { LapicTimer } from './lapic-timer.js';
 import { clone, validated } from './state.js';
 
-export type { LapicState } from './lapic-registers.js';
-
-export const MSR_APIC_BASE = 0x1b;
-export const MSR_TSC_DEADLINE = 0x6e0;
-export const MSR_X2APIC_FIRST = 0x800;
-export const MSR_X2APIC_LAST = 0x83f;
-
-/** What a local APIC drives in its CPU. */
-export interface CpuPins {
-  /** The level of the maskable interrupt request. Called when it changes. */
-  setIntr(level: boolean): void;
-  nmi(): void;
-  init(): void;
-  /** Start-up at physical address `vector` * 4096; a CPU that does not wait for it ignores it. */
-  sipi(vector: number): void;
-}
-
-export interface LapicOptions {
-  name?: string;
-  /** The APIC ID; also the x2APIC ID. */
-  id: number;
-  /** Whether this is the bootstrap processor. */
-  bsp?: boolean;
-  clock: Clock;
-  bus: ApicBus;
-  pins: CpuPins;
-  log?: GuestLog;
-  /** Where ExtINT vectors come from: the PIC. Only the CPU whose LINT0 it drives has one. */
-  pic?: { acknowledge(): number };
-  /** Whether x2APIC mode exists; it does by default. */
-  x2apic?: boolean;
-  /** Physical address bits, for the reserved bits of IA32_APIC_BASE; 40 by default. */
-  physBits?: number;
-  /** The virtual time at which the CPU's TSC reads `tsc`; the same number by default (1 GHz, no offset). */
-  tscToNs?: (tsc: number) => number;
-  /** The guest moved the page, or took it away (disabled, or in x2APIC mode). Default: at 0xFEE00000. */
-  onBase?: (phys: number, mapped: boolean) => void;
-}
-
-/** The value of an MSR, as two unsigned halves. */
-export interface MsrValue {
-  lo: number;
-  hi: number;
-}
+export { MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST } from './lapic-registers.js';
+export type { CpuPins, LapicOptions, LapicState, MsrValue } from './lapic-registers.js';
 
 /**
  * The local APIC of one CPU, as an xAPIC page (region 0) or, in x2APIC mode, as MSRs. Its timer counts at 1 GHz before the divider.
