@@ -3,7 +3,7 @@ import { Cpu, CF, PF, ZF, stAt, getReg, setReg } from "../cpu/state";
 import { getArith, setArith } from "../cpu/flags";
 import { Vector, fault } from "../cpu/fault";
 import { Insn } from "../decode/insn";
-import { Fp, BIAS, TOP64, C0, C1, C2, C3, result } from "../softfp/fp";
+import { Fp, BIAS, TOP64, IE, DE, C0, C1, C2, C3, result } from "../softfp/fp";
 import { sqrt80, rem80, scale80, extract80 } from "../softfp/arith";
 import { classify, compare80, roundInt80 } from "../softfp/convert";
 import { sin80, cos80, tan80, atan80 } from "../softfp/trig";
@@ -74,10 +74,10 @@ export function x87Reg(cpu: Cpu, i: Insn, op: u32): void {
     case 0x3d: case 0x3e: lastInsn(cpu, i, op); if (compareFlags(cpu, f, st0, sti, reg == 5)) pop(cpu); return;
     case 0x08: { // FLD ST(i)
       lastInsn(cpu, i, op);
-      if (!isEmpty(cpu, (st0 - 1) & 7)) pushOverflow(cpu);
-      else if (isEmpty(cpu, sti)) {
+      if (isEmpty(cpu, sti)) {
         if (stackFault(cpu, 0)) push(cpu, 0xc000_0000_0000_0000, 0xffff);
-      } else {
+      } else if (!isEmpty(cpu, (st0 - 1) & 7)) pushOverflow(cpu);
+      else {
         cpu.fpuStatus &= ~C1;
         push(cpu, sigAt(stAt(cpu, sti)), seAt(stAt(cpu, sti)));
       }
@@ -85,9 +85,16 @@ export function x87Reg(cpu: Cpu, i: Insn, op: u32): void {
     }
     case 0x09: case 0x29: case 0x39: lastInsn(cpu, i, op); exchange(cpu, st0, sti); return;
     case 0x2a: lastInsn(cpu, i, op); copy(cpu, st0, sti); return;
-    case 0x0b: case 0x2b: case 0x3a: case 0x3b: lastInsn(cpu, i, op); if (copy(cpu, st0, sti)) pop(cpu); return;
-    case 0x28: lastInsn(cpu, i, op); cpu.fpuTags |= 1 << sti; return; // FFREE
-    case 0x38: lastInsn(cpu, i, op); cpu.fpuTags |= 1 << sti; pop(cpu); return; // FFREEP
+    case 0x0b: { // FSTP without the stack underflow: an empty register is just popped
+      lastInsn(cpu, i, op);
+      if (isEmpty(cpu, st0)) cpu.fpuStatus &= ~C1;
+      else copy(cpu, st0, sti);
+      pop(cpu);
+      return;
+    }
+    case 0x2b: case 0x3a: case 0x3b: lastInsn(cpu, i, op); if (copy(cpu, st0, sti)) pop(cpu); return;
+    case 0x28: lastInsn(cpu, i, op); free(cpu, sti); return; // FFREE
+    case 0x38: lastInsn(cpu, i, op); free(cpu, sti); pop(cpu); return; // FFREEP
     case 0x0a: { // FNOP
       if (n != 0) fault(cpu, Vector.UD);
       else lastInsn(cpu, i, op);
@@ -151,6 +158,11 @@ function compareFlags(cpu: Cpu, f: Fp, st0: u32, sti: u32, quiet: bool): bool {
   return true;
 }
 
+function free(cpu: Cpu, sti: u32): void {
+  cpu.fpuStatus &= ~C1;
+  cpu.fpuTags |= 1 << sti;
+}
+
 function exchange(cpu: Cpu, st0: u32, sti: u32): void {
   const a = stAt(cpu, st0), b = stAt(cpu, sti);
   if (isEmpty(cpu, st0) || isEmpty(cpu, sti)) {
@@ -180,7 +192,6 @@ function conditional(cpu: Cpu, kind: u32, not: bool, st0: u32, sti: u32): void {
     stackUnderflow(cpu, st0);
     return;
   }
-  cpu.fpuStatus &= ~C1;
   const mask = kind == 0 ? CF : kind == 1 ? ZF : kind == 2 ? CF | ZF : PF;
   if (((getArith(cpu) & mask) != 0) != not) put(stAt(cpu, st0), sigAt(stAt(cpu, sti)), seAt(stAt(cpu, sti)));
 }
@@ -256,12 +267,20 @@ function transcendental(cpu: Cpu, f: Fp, n: u32, st0: u32): void {
     }
     case 5: case 8: case 13: { // FPREM1 FPREM FSCALE
       if (isEmpty(cpu, st0) || isEmpty(cpu, st1)) {
+        if (n != 13) cpu.fpuStatus &= ~C2;
         stackUnderflow(cpu, st0);
         return;
       }
-      if (n == 13) scale80(f, aSig, aSe, sigAt(b), seAt(b));
-      else rem80(f, aSig, aSe, sigAt(b), seAt(b), n == 5);
-      replace(cpu, f, a, n == 13 ? C1 : CODES);
+      if (n == 13) {
+        scale80(f, aSig, aSe, sigAt(b), seAt(b));
+        replace(cpu, f, a, C1);
+        return;
+      }
+      rem80(f, aSig, aSe, sigAt(b), seAt(b), n == 5);
+      let clear = C1 | C2;
+      if (f.flags & ~f.cw & (IE | DE)) f.flags &= ~CODES;
+      else if (f.q) clear = CODES;
+      replace(cpu, f, a, clear);
       return;
     }
     case 2: case 4: case 11: { // FPTAN FXTRACT FSINCOS: and push
@@ -271,6 +290,7 @@ function transcendental(cpu: Cpu, f: Fp, n: u32, st0: u32): void {
     default: break;
   }
   if (isEmpty(cpu, st0)) {
+    if (n >= 14) cpu.fpuStatus &= ~C2;
     stackUnderflow(cpu, st0);
     return;
   }
@@ -288,6 +308,7 @@ function pushing(cpu: Cpu, f: Fp, n: u32, st0: u32, a: usize): void {
   const below = (st0 - 1) & 7;
   const empty = isEmpty(cpu, st0);
   if (empty || !isEmpty(cpu, below)) {
+    if (n != 4) cpu.fpuStatus &= ~C2;
     if (!stackFault(cpu, empty ? 0 : C1)) return;
     putIndefinite(a);
     cpu.fpuTags &= ~(1 << st0);

@@ -4,12 +4,12 @@ import { Vector, fault } from "../cpu/fault";
 import { Insn, isMem } from "../decode/insn";
 import { rmLin } from "../decode/operand";
 import { probeWrite, readLin, writeLin } from "../mmu/access";
-import { Fp, IE, OE, UE, C1, invalid, special1 } from "../softfp/fp";
+import { Fp, DE, IE, OE, UE, C1, invalid, special1 } from "../softfp/fp";
 import { fromSingle, fromDouble, fromInt, toSingle, toDouble, toInt, fromBcd, toBcd } from "../softfp/convert";
 import {
   checkFpu, checkPresent, lastInsn, lastOperand, setControl, topOf, fldenv, fnstenv, fnsave, frstor,
 } from "./x87-state";
-import { arith, compareWith, begin, commit, isEmpty, pop, pushResult, stackFault, stackUnderflow } from "./x87-core";
+import { arith, compareWith, begin, commit, isEmpty, pop, push, pushResult, stackFault, stackUnderflow } from "./x87-core";
 import { x87Reg } from "./x87-reg";
 
 /** `op`: (opcode & 7) << 8 | ModRM. */
@@ -67,14 +67,14 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
       fromSingle(f, readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
       note(cpu, i, op);
       special1(f, f.sig, f.se);
-      pushResult(cpu, f);
+      pushReal(cpu, f);
       return;
     }
     case 0x28: {
       fromDouble(f, readLin<u64>(cpu, rmLin(cpu, i, 8, false)));
       note(cpu, i, op);
       special1(f, f.sig, f.se);
-      pushResult(cpu, f);
+      pushReal(cpu, f);
       return;
     }
     case 0x1d: {
@@ -96,6 +96,15 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
       return;
     }
     default: storeMem(cpu, i, op, key, f); return;
+  }
+}
+
+/** A denormal is loaded even when its exception is unmasked. */
+function pushReal(cpu: Cpu, f: Fp): void {
+  if ((f.flags & ~f.cw & DE) == 0 || !isEmpty(cpu, (topOf(cpu) - 1) & 7)) pushResult(cpu, f);
+  else {
+    commit(cpu, f, C1);
+    push(cpu, f.sig, f.se);
   }
 }
 

@@ -1,6 +1,6 @@
 // Addition, multiplication, division, square root, remainder and scaling.
 import {
-  Fp, DE, IE, ZE, C0, C1, C2, C3, BIAS, TOP64, mulHi, div128, isNormal, isInf80, isDenormal, result, invalid, special1, special2, round, round64, unpack,
+  Fp, DE, ZE, C0, C1, C2, C3, BIAS, TOP64, mulHi, div128, isNormal, isInf80, isDenormal, result, invalid, special1, special2, round, round64, unpack,
 } from "./fp";
 
 /** a + b; `negate` is 0x8000 for a - b. */
@@ -143,13 +143,13 @@ export function div80(f: Fp, aSig: u64, aSe: u32, bSig: u64, bSe: u32): void {
       invalid(f);
       return;
     }
-    if (isDenormal(aSig, aSe) || isDenormal(bSig, bSe)) f.flags |= DE;
-    if (aInf) {
+    if (bSig == 0) {
+      if (!aInf) f.flags = (f.flags & ~DE) | ZE;
       result(f, TOP64, sign | 0x7fff);
       return;
     }
-    if (bSig == 0) {
-      f.flags |= ZE;
+    if (isDenormal(aSig, aSe) || isDenormal(bSig, bSe)) f.flags |= DE;
+    if (aInf) {
       result(f, TOP64, sign | 0x7fff);
       return;
     }
@@ -224,14 +224,16 @@ export function sqrt80(f: Fp, sig: u64, se: u32): void {
   round(f, 0, BIAS + (e >> 1), s, (rh | rl) == 0 ? 0 : rh != 0 || rl > s ? TOP64 | 1 : 1);
 }
 
-/** FPREM, or FPREM1 with `nearest`: remainder of a / b, quotient bits and C2 in the flags. */
+/** FPREM, or FPREM1 with `nearest`: remainder of a / b, quotient bits and C2 in the flags; f.q is 0 when there is no quotient. */
 export function rem80(f: Fp, aSig: u64, aSe: u32, bSig: u64, bSe: u32, nearest: bool): void {
+  f.q = 0;
   if (!isNormal(aSig, aSe) || !isNormal(bSig, bSe)) {
     if (special2(f, aSig, aSe, bSig, bSe)) return;
     if (isInf80(aSig, aSe) || bSig == 0) {
       invalid(f);
       return;
     }
+    f.q = 1;
     if (isDenormal(aSig, aSe) || isDenormal(bSig, bSe)) f.flags |= DE;
     if (aSig == 0) {
       result(f, aSig, aSe);
@@ -243,6 +245,7 @@ export function rem80(f: Fp, aSig: u64, aSe: u32, bSig: u64, bSe: u32, nearest: 
       return;
     }
   }
+  f.q = 1;
   unpack(f, bSig, bSe);
   const b = f.hi, bExp = f.exp;
   unpack(f, aSig, aSe);

@@ -76,10 +76,7 @@ function narrow(f: Fp, sig: u64, se: u32, frac: u64, bias: i32): u64 {
   }
   if (e >= <i32>maxExp) {
     f.flags |= OE;
-    if ((f.cw & OE) == 0) {
-      if (x) f.flags |= PE | (up ? C1 : 0);
-      return 0;
-    }
+    if ((f.cw & OE) == 0) return 0;
     f.flags |= PE;
     if (rc == 0 || rc == (sign ? 1 : 2)) {
       f.flags |= C1;
@@ -90,7 +87,6 @@ function narrow(f: Fp, sig: u64, se: u32, frac: u64, bias: i32): u64 {
   if (e < 1) {
     if ((f.cw & UE) == 0) {
       f.flags |= UE;
-      if (x) f.flags |= PE | (up ? C1 : 0);
       return 0;
     }
     const shift = <u64>(1 - exp) + drop;

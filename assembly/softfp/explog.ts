@@ -1,6 +1,6 @@
 // F2XM1, FYL2X, FYL2XP1.
 import {
-  Fp, DE, ZE, BIAS, TOP64, result, invalid, special1, special2, isInf80, isDenormal, unpack, round128, mulHi,
+  Fp, DE, PE, UE, ZE, BIAS, TOP64, result, invalid, special1, special2, isInf80, isDenormal, unpack, round128, mulHi,
 } from "./fp";
 import { mulWide, multiply, divide, normalise, toFraction, series, oneMinus, onePlus } from "./fixed";
 import { inverseFactorials, inverseOdds, LN2_HI, LN2_LO, LOG2E_2_HI, LOG2E_2_LO } from "./tables";
@@ -23,6 +23,7 @@ export function exp2m1(f: Fp, sig: u64, se: u32): void {
   unpack(f, sig, se);
   if (f.exp >= BIAS) {
     // 1 and -1 are exact; beyond them the result is undefined, and the operand stays.
+    f.flags |= PE;
     if (f.exp == BIAS && f.hi == TOP64) result(f, TOP64, negative ? 0xbffe : BIAS);
     else result(f, sig, se);
     return;
@@ -102,7 +103,6 @@ export function yl2x(f: Fp, ySig: u64, ySe: u32, xSig: u64, xSe: u32): void {
   if (xSig == 0) {
     if (yZero) invalid(f);
     else {
-      if (isDenormal(ySig, ySe)) f.flags |= DE;
       if (!yInf) f.flags |= ZE;
       result(f, TOP64, (ySign ^ 0x8000) | 0x7fff);
     }
@@ -151,6 +151,7 @@ function multiplyExact(f: Fp, y: u64, yExp: i32, exact: bool, sign: u32): void {
     f.hi = mulHi(f.hi, y);
     f.exp += yExp - BIAS + 1;
     round128(f, sign, false);
+    f.flags |= (f.se & 0x7fff) == 0 ? PE | UE : PE; // raised even so
   } else {
     multiply(f, y, 0, yExp);
     round128(f, sign, true);
@@ -193,8 +194,9 @@ export function yl2xp1(f: Fp, ySig: u64, ySe: u32, xSig: u64, xSe: u32): void {
     else divide(f, x, 0, f.exp, TOP64 | h, l, BIAS + 1);
     logOfRatio(f);
   } else {
-    if (xSign && e >= 0) {
-      invalid(f);
+    if (xSign && e >= 0) { // no logarithm; undefined, and the hardware leaves x
+      f.flags |= PE;
+      result(f, xSig, xSe);
       return;
     }
     f.lo = 0;
@@ -221,6 +223,7 @@ export function yl2xp1(f: Fp, ySig: u64, ySe: u32, xSig: u64, xSe: u32): void {
       f.hi = h;
       f.lo = l;
       normalise(f);
+      if (!xSign) f.lo |= rest >> 1; // one bit, and 1 + x is below 2
     }
     sign = log2Wide(f);
   }

@@ -190,7 +190,10 @@ function roundSlow(f: Fp, sign: u32, exp: i32, sig: u64, ext: u64, drop: u64): v
     if ((f.cw & OE) == 0) {
       f.flags |= OE | (x ? PE : 0) | (up ? C1 : 0);
       e -= WRAP;
-      if (e > 0x7ffe) result(f, TOP64, sign | 0x7fff);
+      if (e > 0x7ffe) {
+        f.flags |= PE | C1;
+        result(f, TOP64, sign | 0x7fff);
+      }
       else result(f, s, sign | <u32>e);
     } else if (rc == 0 || rc == (sign ? 1 : 2)) {
       f.flags |= OE | PE | C1;
@@ -205,7 +208,10 @@ function roundSlow(f: Fp, sign: u32, exp: i32, sig: u64, ext: u64, drop: u64): v
     if ((f.cw & UE) == 0) {
       f.flags |= UE | (x ? PE : 0) | (up ? C1 : 0);
       e += WRAP;
-      if (e < 1) result(f, 0, sign);
+      if (e < 1) {
+        f.flags = (f.flags & ~C1) | PE;
+        result(f, 0, sign);
+      }
       else result(f, s, sign | <u32>e);
       return;
     }

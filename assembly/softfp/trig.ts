@@ -104,6 +104,15 @@ function trig(f: Fp, sig: u64, se: u32, ask: u32): void {
     } else cosine(f);
   } else {
     const hi = f.hi, lo = f.lo, exp = f.exp;
+    if (exp < BIAS - 40) {
+      // x + x^3 / 3, and x alone is right to 80 bits
+      if (quadrant & 1) {
+        divide(f, TOP64, 0, BIAS, hi, lo, exp);
+        sign ^= 0x8000;
+      } else f.lo |= 1;
+      round128(f, sign ^ flip, true);
+      return;
+    }
     cosine(f);
     const ch = f.hi, cl = f.lo, ce = f.exp;
     f.hi = hi;
