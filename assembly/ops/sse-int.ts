@@ -63,15 +63,21 @@ export function shift(op: u32, a: v128, count: u64): v128 {
   }
 }
 
-/** Two-operand operations of map 0F that work lane by lane, so that both register widths share them. */
-export function integer(op: u32, a: v128, b: v128): v128 {
+function compareLanes(op: u32, a: v128, b: v128): v128 {
   switch (op) {
     case 0x64: return i8x16.gt_s(a, b);
     case 0x65: return i16x8.gt_s(a, b);
     case 0x66: return i32x4.gt_s(a, b);
     case 0x74: return i8x16.eq(a, b);
     case 0x75: return i16x8.eq(a, b);
-    case 0x76: return i32x4.eq(a, b);
+    default: return i32x4.eq(a, b); // 76
+  }
+}
+
+/** Two-operand operations of map 0F that work lane by lane, so that both register widths share them. */
+export function integer(op: u32, a: v128, b: v128): v128 {
+  if (op < 0x80) return compareLanes(op, a, b);
+  switch (op) { // dense, so that it becomes a table
     case 0xd1: case 0xd2: case 0xd3: case 0xe1: case 0xe2: case 0xf1: case 0xf2: case 0xf3: return shift(op, a, low64(b));
     case 0xd4: return i64x2.add(a, b);
     case 0xd5: return i16x8.mul(a, b);
