@@ -7,6 +7,7 @@ import { NodeWall, type Sleep, type WallClock } from './backends/wall.js';
 import { type NetworkCard, PcBoard } from './board/pc.js';
 import { buildAcpiTables } from './boot/acpi-tables.js';
 import { BootMemory } from './boot/boot-memory.js';
+import { firmwareMemoryTypes } from './boot/cpu-setup.js';
 import { EBDA, LOW_END, MIN_RAM_BYTES } from './boot/e820.js';
 import type { Arch, BootReport } from './boot/linux.js';
 import { bootKernel, type BootOptions, bootSector } from './boot/load.js';
@@ -22,6 +23,8 @@ import { cpuState, hashState } from './state-hash.js';
 export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
 
 const GUEST_PAGE = 4096;
+/** The last gigabyte below 4 GiB, above the largest RAM. */
+const PCI_HOLE = { base: 0xc000_0000n, size: 0x4000_0000n };
 /** Instructions per call into the core: V8 optimises the interpreter only between calls. */
 const SLICE = 200_000;
 /** How long the host's event loop may wait for its turn. */
@@ -407,6 +410,7 @@ export class Machine {
       this.boot = this.#loadRom(memory, boot.image, boot.name);
     } else {
       this.board.firmwareInit();
+      firmwareMemoryTypes(cpu, PCI_HOLE);
       const rsdp = this.#writeFirmwareTables(memory, memoryBytes);
       this.boot = boot.kind === 'sector' ? bootSector(memory, cpu, boot) : bootKernel(memory, cpu, boot, { rsdp, arch: this.#arch });
     }

@@ -211,7 +211,7 @@ const buildDsdt = (config: AcpiConfig): aml.Aml => {
   const board = aml.device(
     'MBRD',
     aml.name('_HID', aml.eisaId('PNP0C02')),
-    aml.name('_CRS', aml.resources(aml.io(0x61, 1), aml.io(0x80, 1), aml.io(0x92, 1), aml.io(config.pmBase, 16), aml.memory32(config.ioapicBase, 0x1000), aml.memory32(config.lapicBase, 0x1000))),
+    aml.name('_CRS', aml.resources(aml.io(0x61, 1), aml.io(0x80, 1), aml.io(0x92, 1), aml.io(config.pmBase, 16))),
   );
   const bridge = aml.device(
     'ISA',

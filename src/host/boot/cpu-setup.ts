@@ -104,3 +104,19 @@ export const identityMap = (base: number): Uint8Array => {
   for (let page = 0; page < 2048; page++) entry(2 * 4096 + 8 * page, page * 0x20_0000 + 0x83);
   return bytes;
 };
+
+const MTRR_ENABLE = 0xc00n;
+const WRITE_BACK = 6n;
+const EACH_BYTE = 0x0101_0101_0101_0101n;
+const FIXED_RANGES = 11;
+/** The fixed range of the video window, 0xA0000 to 0xBFFFF; all zero, uncached. */
+const FIXED_VIDEO = 2;
+const MASK_VALID = 0x800n;
+
+/** Sets the memory type registers as firmware does (SDM vol. 3, 12.11): everything cached but the video window and what `hole`, above RAM, covers. */
+export const firmwareMemoryTypes = (cpu: CpuRecord, hole: { base: bigint; size: bigint }, physicalBits = 40): void => {
+  cpu.set64('mtrrDefType', MTRR_ENABLE | WRITE_BACK);
+  for (let n = 0; n < FIXED_RANGES; n++) cpu.set64(`mtrrFixed${n}`, n === FIXED_VIDEO ? 0n : EACH_BYTE * WRITE_BACK);
+  cpu.set64('mtrrVar0', hole.base);
+  cpu.set64('mtrrVar1', (((1n << BigInt(physicalBits)) - 1n) & ~(hole.size - 1n)) | MASK_VALID);
+};
