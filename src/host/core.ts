@@ -1,4 +1,5 @@
 import { VmletError } from '../errors.js';
+import { tuneEngine } from './backends/engine-flags.js';
 import type { AccessSize } from './devices/device.js';
 import { BufferMemory } from './memory.js';
 
@@ -218,6 +219,7 @@ export class Core {
 
   private constructor(module: WebAssembly.Module, ramBytes: number, host: CoreHost) {
     this.#host = host;
+    tuneEngine();
     const pages = Math.ceil((RAM_BASE + ramBytes) / WASM_PAGE);
     try {
       this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65_536 });
