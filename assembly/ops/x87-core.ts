@@ -1,7 +1,7 @@
 // What the x87 instructions share: stack, responses to exceptions, arithmetic and comparison on operands already fetched.
 import { Cpu, CR0_NE, stAt } from "../cpu/state";
 import { ferr } from "../imports";
-import { Fp, fpOf, IE, DE, ZE, STACK, C0, C1, C2, C3, invalid } from "../softfp/fp";
+import { Fp, fpOf, IE, DE, ZE, STACK, C0, C1, C2, C3 } from "../softfp/fp";
 import { add80, mul80, div80 } from "../softfp/arith";
 import { compare80 } from "../softfp/convert";
 import { setTop, topOf } from "./x87-state";

@@ -1,5 +1,5 @@
 // Register forms of D8 to DF.
-import { Cpu, CF, PF, ZF, stAt, getReg, setReg } from "../cpu/state";
+import { Cpu, CF, PF, ZF, stAt, setReg } from "../cpu/state";
 import { getArith, setArith } from "../cpu/flags";
 import { Vector, fault } from "../cpu/fault";
 import { Insn } from "../decode/insn";
@@ -8,7 +8,7 @@ import { sqrt80, rem80, scale80, extract80 } from "../softfp/arith";
 import { classify, compare80, roundInt80 } from "../softfp/convert";
 import { sin80, cos80, tan80, atan80 } from "../softfp/trig";
 import { exp2m1, yl2x, yl2xp1 } from "../softfp/explog";
-import { checkFpu, checkPresent, fpuReset, lastInsn, setTop, topOf, updateSummary } from "./x87-state";
+import { checkFpu, checkPresent, fpuReset, lastInsn, setTop } from "./x87-state";
 import {
   CODES, arith, begin, commit, compareWith, isEmpty, phys, pop, push, pushOverflow, pushResult, put, putIndefinite, stackFault, stackUnderflow,
 } from "./x87-core";

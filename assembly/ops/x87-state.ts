@@ -107,6 +107,18 @@ function setFullTags(cpu: Cpu, tags: u32): void {
   cpu.fpuTags = empty;
 }
 
+// The parts of an area in memory, which wraps at the end of the address space.
+// @ts-ignore: decorator
+@inline function get<T>(cpu: Cpu, lin: u64, off: u32): T { return readLin<T>(cpu, (lin + off) & cpu.addrMask); }
+// @ts-ignore: decorator
+@inline function put<T>(cpu: Cpu, lin: u64, off: u32, v: T): void { writeLin<T>(cpu, (lin + off) & cpu.addrMask, v); }
+
+/** Faults now if a part of the area could not be written. By single bytes: its alignment is another matter. */
+export function probe(cpu: Cpu, lin: u64, size: u32): void {
+  probeWrite(cpu, lin, 1);
+  probeWrite(cpu, (lin + size - 1) & cpu.addrMask, 1);
+}
+
 // @ts-ignore: decorator
 @inline function realFormat(cpu: Cpu): bool { return (cpu.cr0 & CR0_PE) == 0 || (cpu.eflags & VM) != 0; }
 // @ts-ignore: decorator
@@ -118,22 +130,22 @@ function storeEnv(cpu: Cpu, i: Insn, lin: u64): void {
   const ip = real ? <u32>cpu.fpuIp + (cpu.fpuCs << 4) : <u32>cpu.fpuIp;
   const dp = real ? <u32>cpu.fpuDp + (cpu.fpuDs << 4) : <u32>cpu.fpuDp;
   if (wide(i)) {
-    writeLin<u32>(cpu, lin, 0xffff_0000 | cpu.fpuControl);
-    writeLin<u32>(cpu, lin + 4, 0xffff_0000 | cpu.fpuStatus);
-    writeLin<u32>(cpu, lin + 8, 0xffff_0000 | fullTags(cpu));
-    writeLin<u32>(cpu, lin + 12, real ? 0xffff_0000 | (ip & 0xffff) : ip);
-    writeLin<u32>(cpu, lin + 16, real ? (ip >> 16) << 12 | cpu.fpuOpcode : cpu.fpuOpcode << 16 | cpu.fpuCs);
-    writeLin<u32>(cpu, lin + 20, real ? 0xffff_0000 | (dp & 0xffff) : dp);
-    writeLin<u32>(cpu, lin + 24, real ? (dp >> 16) << 12 : 0xffff_0000 | cpu.fpuDs);
+    put<u32>(cpu, lin, 0, 0xffff_0000 | cpu.fpuControl);
+    put<u32>(cpu, lin, 4, 0xffff_0000 | cpu.fpuStatus);
+    put<u32>(cpu, lin, 8, 0xffff_0000 | fullTags(cpu));
+    put<u32>(cpu, lin, 12, real ? 0xffff_0000 | (ip & 0xffff) : ip);
+    put<u32>(cpu, lin, 16, real ? (ip >> 16) << 12 | cpu.fpuOpcode : cpu.fpuOpcode << 16 | cpu.fpuCs);
+    put<u32>(cpu, lin, 20, real ? 0xffff_0000 | (dp & 0xffff) : dp);
+    put<u32>(cpu, lin, 24, real ? (dp >> 16) << 12 : 0xffff_0000 | cpu.fpuDs);
     return;
   }
-  writeLin<u16>(cpu, lin, <u16>cpu.fpuControl);
-  writeLin<u16>(cpu, lin + 2, <u16>cpu.fpuStatus);
-  writeLin<u16>(cpu, lin + 4, <u16>fullTags(cpu));
-  writeLin<u16>(cpu, lin + 6, <u16>ip);
-  writeLin<u16>(cpu, lin + 8, <u16>(real ? (ip >> 16 & 15) << 12 | cpu.fpuOpcode : cpu.fpuCs));
-  writeLin<u16>(cpu, lin + 10, <u16>dp);
-  writeLin<u16>(cpu, lin + 12, <u16>(real ? (dp >> 16 & 15) << 12 : cpu.fpuDs));
+  put<u16>(cpu, lin, 0, <u16>cpu.fpuControl);
+  put<u16>(cpu, lin, 2, <u16>cpu.fpuStatus);
+  put<u16>(cpu, lin, 4, <u16>fullTags(cpu));
+  put<u16>(cpu, lin, 6, <u16>ip);
+  put<u16>(cpu, lin, 8, <u16>(real ? (ip >> 16 & 15) << 12 | cpu.fpuOpcode : cpu.fpuCs));
+  put<u16>(cpu, lin, 10, <u16>dp);
+  put<u16>(cpu, lin, 12, <u16>(real ? (dp >> 16 & 15) << 12 : cpu.fpuDs));
 }
 
 function loadEnv(cpu: Cpu, i: Insn, lin: u64): void {
@@ -141,26 +153,26 @@ function loadEnv(cpu: Cpu, i: Insn, lin: u64): void {
   let control: u32, status: u32, tags: u32, ip: u32, cs: u32, dp: u32, ds: u32;
   let opcode = cpu.fpuOpcode;
   if (wide(i)) {
-    control = readLin<u32>(cpu, lin);
-    status = readLin<u32>(cpu, lin + 4);
-    tags = readLin<u32>(cpu, lin + 8);
-    ip = readLin<u32>(cpu, lin + 12);
-    cs = readLin<u32>(cpu, lin + 16);
-    dp = readLin<u32>(cpu, lin + 20);
-    ds = readLin<u32>(cpu, lin + 24);
+    control = get<u32>(cpu, lin, 0);
+    status = get<u32>(cpu, lin, 4);
+    tags = get<u32>(cpu, lin, 8);
+    ip = get<u32>(cpu, lin, 12);
+    cs = get<u32>(cpu, lin, 16);
+    dp = get<u32>(cpu, lin, 20);
+    ds = get<u32>(cpu, lin, 24);
     if (real) {
       ip = (ip & 0xffff) | (cs >> 12) << 16;
       dp = (dp & 0xffff) | (ds >> 12) << 16;
       opcode = cs & 0x7ff;
     } else opcode = (cs >> 16) & 0x7ff;
   } else {
-    control = <u32>readLin<u16>(cpu, lin);
-    status = <u32>readLin<u16>(cpu, lin + 2);
-    tags = <u32>readLin<u16>(cpu, lin + 4);
-    ip = <u32>readLin<u16>(cpu, lin + 6);
-    cs = <u32>readLin<u16>(cpu, lin + 8);
-    dp = <u32>readLin<u16>(cpu, lin + 10);
-    ds = <u32>readLin<u16>(cpu, lin + 12);
+    control = <u32>get<u16>(cpu, lin, 0);
+    status = <u32>get<u16>(cpu, lin, 2);
+    tags = <u32>get<u16>(cpu, lin, 4);
+    ip = <u32>get<u16>(cpu, lin, 6);
+    cs = <u32>get<u16>(cpu, lin, 8);
+    dp = <u32>get<u16>(cpu, lin, 10);
+    ds = <u32>get<u16>(cpu, lin, 12);
     if (real) {
       ip |= (cs >> 12) << 16;
       dp |= (ds >> 12) << 16;
@@ -179,7 +191,7 @@ function loadEnv(cpu: Cpu, i: Insn, lin: u64): void {
 
 export function fnstenv(cpu: Cpu, i: Insn): void {
   const lin = rmLin(cpu, i, envBytes(i), true);
-  probeWrite(cpu, lin, envBytes(i));
+  probe(cpu, lin, envBytes(i));
   storeEnv(cpu, i, lin);
   cpu.fpuControl |= 0x3f;
   updateSummary(cpu);
@@ -192,13 +204,13 @@ export function fldenv(cpu: Cpu, i: Insn): void {
 export function fnsave(cpu: Cpu, i: Insn): void {
   const size = envBytes(i);
   const lin = rmLin(cpu, i, size + 80, true);
-  probeWrite(cpu, lin, size + 80);
+  probe(cpu, lin, size + 80);
   storeEnv(cpu, i, lin);
   for (let r: u32 = 0; r < 8; r++) {
     const p = stAt(cpu, (topOf(cpu) + r) & 7);
-    const to = lin + size + r * 10;
-    writeLin<u64>(cpu, to, load<u64>(p));
-    writeLin<u16>(cpu, to + 8, load<u16>(p, 8));
+    const to = size + r * 10;
+    put<u64>(cpu, lin, to, load<u64>(p));
+    put<u16>(cpu, lin, to + 8, load<u16>(p, 8));
   }
   fpuReset(cpu);
 }
@@ -207,13 +219,13 @@ export function frstor(cpu: Cpu, i: Insn): void {
   const size = envBytes(i);
   const lin = rmLin(cpu, i, size + 80, false);
   // The last bytes first: what can fault has then been read before the state changes.
-  readLin<u16>(cpu, lin + size + 78);
+  get<u16>(cpu, lin, size + 78);
   loadEnv(cpu, i, lin);
   for (let r: u32 = 0; r < 8; r++) {
     const p = stAt(cpu, (topOf(cpu) + r) & 7);
-    const from = lin + size + r * 10;
-    store<u64>(p, readLin<u64>(cpu, from));
-    store<u16>(p, readLin<u16>(cpu, from + 8), 8);
+    const from = size + r * 10;
+    store<u64>(p, get<u64>(cpu, lin, from));
+    store<u16>(p, get<u16>(cpu, lin, from + 8), 8);
   }
 }
 
@@ -244,40 +256,40 @@ function fxArea(cpu: Cpu, i: Insn, write: bool): u64 {
 
 export function fxsave(cpu: Cpu, i: Insn): void {
   const lin = fxArea(cpu, i, true);
-  probeWrite(cpu, lin, 512);
-  writeLin<u16>(cpu, lin, <u16>cpu.fpuControl);
-  writeLin<u16>(cpu, lin + 2, <u16>cpu.fpuStatus);
-  writeLin<u16>(cpu, lin + 4, <u16>(~cpu.fpuTags & 0xff));
-  writeLin<u16>(cpu, lin + 6, <u16>cpu.fpuOpcode);
+  probe(cpu, lin, 512);
+  put<u16>(cpu, lin, 0, <u16>cpu.fpuControl);
+  put<u16>(cpu, lin, 2, <u16>cpu.fpuStatus);
+  put<u16>(cpu, lin, 4, <u16>(~cpu.fpuTags & 0xff));
+  put<u16>(cpu, lin, 6, <u16>cpu.fpuOpcode);
   if (rexW(i)) {
-    writeLin<u64>(cpu, lin + 8, cpu.fpuIp);
-    writeLin<u64>(cpu, lin + 16, cpu.fpuDp);
+    put<u64>(cpu, lin, 8, cpu.fpuIp);
+    put<u64>(cpu, lin, 16, cpu.fpuDp);
   } else {
-    writeLin<u64>(cpu, lin + 8, (cpu.fpuIp & 0xffff_ffff) | <u64>cpu.fpuCs << 32);
-    writeLin<u64>(cpu, lin + 16, (cpu.fpuDp & 0xffff_ffff) | <u64>cpu.fpuDs << 32);
+    put<u64>(cpu, lin, 8, (cpu.fpuIp & 0xffff_ffff) | <u64>cpu.fpuCs << 32);
+    put<u64>(cpu, lin, 16, (cpu.fpuDp & 0xffff_ffff) | <u64>cpu.fpuDs << 32);
   }
-  writeLin<u32>(cpu, lin + 24, cpu.mxcsr);
-  writeLin<u32>(cpu, lin + 28, cpu.mxcsrMask);
+  put<u32>(cpu, lin, 24, cpu.mxcsr);
+  put<u32>(cpu, lin, 28, cpu.mxcsrMask);
   for (let r: u32 = 0; r < 8; r++) {
     const p = stAt(cpu, (topOf(cpu) + r) & 7);
-    writeLin<u64>(cpu, lin + 32 + (r << 4), load<u64>(p));
-    writeLin<u64>(cpu, lin + 40 + (r << 4), <u64>load<u16>(p, 8));
+    put<u64>(cpu, lin, 32 + (r << 4), load<u64>(p));
+    put<u64>(cpu, lin, 40 + (r << 4), <u64>load<u16>(p, 8));
   }
   const count = xmmCount(cpu);
-  for (let r: u32 = 0; r < count; r++) writeLin128(cpu, lin + 160 + (r << 4), v128.load(xmmAt(cpu, r)));
+  for (let r: u32 = 0; r < count; r++) writeLin128(cpu, (lin + 160 + (r << 4)) & cpu.addrMask, v128.load(xmmAt(cpu, r)));
 }
 
 export function fxrstor(cpu: Cpu, i: Insn): void {
   const lin = fxArea(cpu, i, false);
-  readLin<u8>(cpu, lin + 511);
-  const control = <u32>readLin<u16>(cpu, lin);
-  const mxcsr = readLin<u32>(cpu, lin + 24);
+  get<u8>(cpu, lin, 511);
+  const control = <u32>get<u16>(cpu, lin, 0);
+  const mxcsr = get<u32>(cpu, lin, 24);
   if (mxcsr & ~cpu.mxcsrMask) faultCode(cpu, Vector.GP, 0);
   cpu.mxcsr = mxcsr;
-  cpu.fpuStatus = <u32>readLin<u16>(cpu, lin + 2);
-  cpu.fpuTags = ~<u32>readLin<u16>(cpu, lin + 4) & 0xff;
-  cpu.fpuOpcode = <u32>readLin<u16>(cpu, lin + 6) & 0x7ff;
-  const ip = readLin<u64>(cpu, lin + 8), dp = readLin<u64>(cpu, lin + 16);
+  cpu.fpuStatus = <u32>get<u16>(cpu, lin, 2);
+  cpu.fpuTags = ~<u32>get<u16>(cpu, lin, 4) & 0xff;
+  cpu.fpuOpcode = <u32>get<u16>(cpu, lin, 6) & 0x7ff;
+  const ip = get<u64>(cpu, lin, 8), dp = get<u64>(cpu, lin, 16);
   if (rexW(i)) {
     cpu.fpuIp = ip;
     cpu.fpuDp = dp;
@@ -289,10 +301,10 @@ export function fxrstor(cpu: Cpu, i: Insn): void {
   }
   for (let r: u32 = 0; r < 8; r++) {
     const p = stAt(cpu, (topOf(cpu) + r) & 7);
-    store<u64>(p, readLin<u64>(cpu, lin + 32 + (r << 4)));
-    store<u16>(p, readLin<u16>(cpu, lin + 40 + (r << 4)), 8);
+    store<u64>(p, get<u64>(cpu, lin, 32 + (r << 4)));
+    store<u16>(p, get<u16>(cpu, lin, 40 + (r << 4)), 8);
   }
   const count = xmmCount(cpu);
-  for (let r: u32 = 0; r < count; r++) v128.store(xmmAt(cpu, r), readLin128(cpu, lin + 160 + (r << 4)));
+  for (let r: u32 = 0; r < count; r++) v128.store(xmmAt(cpu, r), readLin128(cpu, (lin + 160 + (r << 4)) & cpu.addrMask));
   setControl(cpu, control);
 }

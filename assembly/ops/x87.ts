@@ -3,11 +3,11 @@ import { Cpu, stAt } from "../cpu/state";
 import { Vector, fault } from "../cpu/fault";
 import { Insn, isMem } from "../decode/insn";
 import { rmLin } from "../decode/operand";
-import { probeWrite, readLin, writeLin } from "../mmu/access";
+import { readLin, writeLin } from "../mmu/access";
 import { Fp, DE, IE, OE, UE, C1, invalid, special1 } from "../softfp/fp";
 import { fromSingle, fromDouble, fromInt, toSingle, toDouble, toInt, fromBcd, toBcd } from "../softfp/convert";
 import {
-  checkFpu, checkPresent, lastInsn, lastOperand, setControl, topOf, fldenv, fnstenv, fnsave, frstor,
+  checkFpu, checkPresent, lastInsn, lastOperand, setControl, topOf, probe, fldenv, fnstenv, fnsave, frstor,
 } from "./x87-state";
 import { arith, compareWith, begin, commit, isEmpty, pop, push, pushResult, stackFault, stackUnderflow } from "./x87-core";
 import { x87Reg } from "./x87-reg";
@@ -80,7 +80,7 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
     case 0x1d: {
       const lin = rmLin(cpu, i, 10, false);
       f.sig = readLin<u64>(cpu, lin);
-      f.se = <u32>readLin<u16>(cpu, lin + 8);
+      f.se = <u32>readLin<u16>(cpu, (lin + 8) & cpu.addrMask);
       note(cpu, i, op);
       pushResult(cpu, f);
       return;
@@ -90,7 +90,7 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
     case 0x3d: loadInt(cpu, i, op, f, <i64>readLin<u64>(cpu, rmLin(cpu, i, 8, false))); return;
     case 0x3c: {
       const lin = rmLin(cpu, i, 10, false);
-      fromBcd(f, readLin<u64>(cpu, lin), <u32>readLin<u16>(cpu, lin + 8));
+      fromBcd(f, readLin<u64>(cpu, lin), <u32>readLin<u16>(cpu, (lin + 8) & cpu.addrMask));
       note(cpu, i, op);
       pushResult(cpu, f);
       return;
@@ -168,9 +168,9 @@ function writeBack(cpu: Cpu, lin: u64, size: u32, low: u64, high: u32): void {
     case 1: writeLin<u16>(cpu, lin, <u16>low); break;
     case 2: writeLin<u32>(cpu, lin, <u32>low); break;
     case 5: {
-      probeWrite(cpu, lin, 10);
+      probe(cpu, lin, 10);
       writeLin<u64>(cpu, lin, low);
-      writeLin<u16>(cpu, lin + 8, <u16>high);
+      writeLin<u16>(cpu, (lin + 8) & cpu.addrMask, <u16>high);
       break;
     }
     default: writeLin<u64>(cpu, lin, low); break;

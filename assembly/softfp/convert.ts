@@ -1,7 +1,7 @@
 // Conversions to and from single, double, integers and packed BCD; rounding to an integer; comparison and classification.
 import {
-  Fp, IE, DE, OE, UE, PE, C0, C1, C2, C3, BIAS, TOP64, QUIET, result, special1, invalid, roundsUp, isNaN80, isInf80, isUnsupported, isSignaling,
-  isDenormal, unpack, mulHi,
+  Fp, IE, DE, OE, UE, PE, C0, C1, C2, C3, BIAS, TOP64, result, special1, roundsUp, isNaN80, isInf80, isUnsupported, isSignaling,
+  isDenormal,
 } from "./fp";
 
 /** Widens without judging: a signalling NaN stays one. A denormal raises DE. */

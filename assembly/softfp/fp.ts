@@ -155,13 +155,14 @@ export function round64(f: Fp, sign: u32, exp: i32, sig: u64, ext: u64): void {
 function roundTo(f: Fp, sign: u32, exp: i32, sig: u64, ext: u64, pc: u32): void {
   if ((pc & 1) && <u32>(exp - 1) < 0x7ffd) {
     if (ext) {
-      f.flags |= PE;
-      if (roundsUp((f.cw >> 10) & 3, sign, (sig & 1) != 0, ext)) {
-        f.flags |= C1;
-        if (++sig == 0) {
-          sig = TOP64;
-          exp++;
-        }
+      const rc = (f.cw >> 10) & 3;
+      // Without a branch where none could be foretold.
+      const up = rc == 0 ? u32(ext > TOP64) | (u32(ext == TOP64) & <u32>sig) : u32(roundsUp(rc, sign, false, ext));
+      f.flags |= PE | up << 9;
+      sig += <u64>up;
+      if (sig == 0) {
+        sig = TOP64;
+        exp++;
       }
     }
     f.sig = sig;
