@@ -1,0 +1,122 @@
+// From options to what a machine starts with: images fetched, files read and checked, the command line put together.
+import { readFile } from 'node:fs/promises';
+import { VmletError } from './errors.js';
+import { configError, type VMConfig, type VMOptions } from './config.js';
+import type { BlockBackend } from './host/backends/backend.js';
+import { OverlayBlock, RawFileBlock } from './host/backends/block.js';
+import type { Arch } from './host/boot/linux.js';
+import { type BootOptions, protocolOf } from './host/boot/load.js';
+import type { GuestImage } from './image/resolve.js';
+
+/** Kernel command line for a Linux kernel of the user. */
+const DEFAULT_CMDLINE = 'console=ttyS0 panic=-1';
+
+export interface PreparedGuest {
+  boot: BootOptions;
+  arch: Arch | undefined;
+  image: GuestImage | undefined;
+  /** The kernel command line; undefined for a ROM. */
+  cmdline: string | undefined;
+}
+
+const words = (...parts: (string | undefined)[]): string => parts.filter(part => part !== undefined && part !== '').join(' ');
+
+/** What the guest's init is told. */
+const agentWords = (config: VMConfig, options: VMOptions): string =>
+  words(
+    config.agent ? 'vmlet.agent' : undefined,
+    config.shell ? 'vmlet.shell' : undefined,
+    config.shell && options.term ? `vmlet.term=${options.term.replace(/[^\w.+-]/g, '')}` : undefined,
+    config.shell && options.columns && options.rows ? `vmlet.size=${options.columns}x${options.rows}` : undefined,
+  );
+
+/** Reads and checks everything that a guest starts from. Throws VmletError. */
+export const prepareGuest = async (config: VMConfig, options: VMOptions): Promise<PreparedGuest> => {
+  if (config.bios !== undefined) {
+    const image = await readUserFile(config.bios, 'ROM image', options.signal);
+    return { boot: { kind: 'rom', image, name: config.bios }, arch: config.arch, image: undefined, cmdline: undefined };
+  }
+  return config.kernel === undefined ? prepareImage(config, options) : prepareKernel(config.kernel, config, options);
+};
+
+const resolve = async (name: string, options: VMOptions): Promise<GuestImage> => {
+  const { resolveImage } = await import('./image/resolve.js');
+  const { cache, mirror, signal, onProgress } = options;
+  return resolveImage(name, { cache, mirror, signal, onProgress });
+};
+
+const prepareImage = async (config: VMConfig, options: VMOptions): Promise<PreparedGuest> => {
+  const image = await resolve(config.image!, options);
+  if (config.arch === 'i386' && image.arch === 'x86_64') {
+    throw new VmletError('ERR_VMLET_IMAGE_ARCH', `the image '${image.name}' is for x86_64, and the machine was asked to be an i386`, { hint: 'leave --arch out, or use the image i386' });
+  }
+  const [kernel, unpacked, initrd] = await Promise.all([
+    readUserFile(image.kernel.bzImage, 'kernel', options.signal),
+    image.kernel.vmlinux === undefined ? undefined : readUserFile(image.kernel.vmlinux, 'kernel', options.signal),
+    readUserFile(image.initrd, 'initrd', options.signal),
+  ]);
+  const cmdline = words(image.cmdline, /\bpanic=/.test(image.cmdline) ? undefined : 'panic=-1', agentWords(config, options), config.append);
+  return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: image.name }, arch: config.arch ?? image.arch, image, cmdline };
+};
+
+const prepareKernel = async (path: string, config: VMConfig, options: VMOptions): Promise<PreparedGuest> => {
+  const [{ loadKernel }, { loadInitrd }] = await Promise.all([import('./image/resolve.js'), import('./image/initrd.js')]);
+  const loaded = await loadKernel(path, { cache: options.cache, signal: options.signal });
+  // Only Linux's own formats are unpacked; what the loaders do not know they refuse by themselves.
+  const isLinux = loaded.format === 'bzimage' || (loaded.format === 'elf' && protocolOf(loaded.bytes) !== 'multiboot');
+  let initrd: Uint8Array | undefined;
+  if (config.initrd !== undefined) initrd = isLinux ? (await loadInitrd(config.initrd)).bytes : await readUserFile(config.initrd, 'module', options.signal);
+  let cmdline = config.append ?? (isLinux ? DEFAULT_CMDLINE : '');
+  if (config.agent) {
+    if (!isLinux) throw configError(`commands cannot be run in ${path}: it is no Linux kernel`, 'leave the command out');
+    const arch = config.arch ?? (await kernelArch(loaded.bytes, loaded.vmlinux));
+    if (initrd === undefined) {
+      const image = await resolve(arch === 'i386' ? 'i386' : 'amd64', options);
+      initrd = await readUserFile(image.initrd, 'initrd', options.signal);
+      cmdline = words(cmdline, agentWords({ ...config, shell: false }, options));
+    } else {
+      const [{ writeCpio }, { addedInitFiles, ADDED_INIT }] = await Promise.all([import('./image/cpio.js'), import('./image/guest-files.js')]);
+      const added = writeCpio(addedInitFiles(arch));
+      const joined = new Uint8Array(((initrd.length + 3) & ~3) + added.length);
+      joined.set(initrd);
+      joined.set(added, joined.length - added.length);
+      initrd = joined;
+      cmdline = words(cmdline, `rdinit=/${ADDED_INIT}`, agentWords({ ...config, shell: false }, options));
+    }
+  }
+  const unpacked = loaded.format === 'bzimage' ? loaded.vmlinux : undefined;
+  const kernel = loaded.format === 'elf' && loaded.vmlinux !== undefined ? loaded.vmlinux : loaded.bytes;
+  return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: path }, arch: config.arch, image: undefined, cmdline };
+};
+
+const kernelArch = async (bytes: Uint8Array, vmlinux: Uint8Array | undefined): Promise<Arch> => {
+  const { elfArch, readBzImage } = await import('./image/kernel.js');
+  if (vmlinux !== undefined) return elfArch(vmlinux);
+  return readBzImage(bytes).arch ?? 'x86_64';
+};
+
+/** Reads a file that the user named; throws ERR_VMLET_IMAGE_NOT_FOUND. */
+const readUserFile = async (path: string, what: string, signal?: AbortSignal): Promise<Uint8Array> => {
+  try {
+    return await readFile(path, { signal });
+  } catch (cause) {
+    if (signal?.aborted) throw new VmletError('ERR_VMLET_ABORTED', 'aborted', { cause: signal.reason });
+    const { readError } = await import('./image/initrd.js');
+    throw readError(what, path, cause);
+  }
+};
+
+/** Opens the disks; all are closed again when one fails. */
+export const openDisks = (config: VMConfig): BlockBackend[] => {
+  const opened: BlockBackend[] = [];
+  try {
+    for (const { path, readOnly = false, snapshot = false } of config.disks) {
+      const file = new RawFileBlock(path, { readOnly: readOnly || snapshot });
+      opened.push(snapshot ? new OverlayBlock(file) : file);
+    }
+  } catch (error) {
+    for (const disk of opened) disk.close();
+    throw error;
+  }
+  return opened;
+};

@@ -1,0 +1,491 @@
+import { checkOptions, configError, type Duration, formatNs, parseDuration, type VMConfig, type VMOptions } from './config.js';
+import { VmletError } from './errors.js';
+import type { BlockBackend } from './host/backends/backend.js';
+import { BufferedChar } from './host/backends/char.js';
+import type { Clock, Timer } from './host/clock.js';
+import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
+import { Agent, type RunRequest } from './vm-agent.js';
+import { loadCore } from './vm-core.js';
+import { openDisks, prepareGuest, type PreparedGuest } from './vm-guest.js';
+import { CommandExitError, GuestProcess, type RunResult } from './vm-process.js';
+import { SerialConsole } from './vm-serial.js';
+import { type Ending, GuestWatch, type Stage, type VMExit } from './vm-verdict.js';
+
+/** What a VM needs of its machine. */
+export type MachineLike = Pick<
+  Machine,
+  'run' | 'stop' | 'pause' | 'resume' | 'powerButton' | 'requestYield' | 'hold' | 'stateHash' | 'registers' | 'instructions' | 'nowNs'
+> & { readonly clock: Clock };
+
+/** For tests of what is above the machine. @internal */
+export interface VMInternals {
+  createMachine?: (options: MachineOptions) => MachineLike | Promise<MachineLike>;
+  prepare?: (config: VMConfig, options: VMOptions) => Promise<PreparedGuest>;
+  core?: () => Promise<WebAssembly.Module>;
+}
+
+export interface SpawnOptions {
+  env?: Readonly<Record<string, string>>;
+  /** Working folder in the guest; `/` by default. */
+  cwd?: string;
+  /** NAME, UID or UID:GID; root by default. */
+  user?: string;
+  /** Gives the command a terminal: its output is all `stdout`. */
+  tty?: boolean | { columns: number; rows: number };
+  /** Whether it has a standard input; true by default. */
+  stdin?: boolean;
+}
+
+export interface RunOptions extends Omit<SpawnOptions, 'stdin'> {
+  /** Whether an exit code other than 0 throws CommandExitError; true by default. */
+  check?: boolean;
+  /** Standard input. */
+  input?: string | Uint8Array;
+  /** In virtual time; the command is killed and ERR_VMLET_TIMEOUT thrown. */
+  timeout?: Duration;
+  /** Kills the command and throws ERR_VMLET_ABORTED. */
+  signal?: AbortSignal;
+}
+
+const GUEST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const STOP_NS = 10e9;
+
+const createMachine = async (options: MachineOptions): Promise<MachineLike> => new (await import('./host/machine.js')).Machine(options);
+
+/**
+ * A virtual machine. Unless its time is `realtime` it runs only while something of it is awaited: between `await`s it stands still,
+ * so that what a program does to it always happens at the same instruction.
+ */
+export class VM implements AsyncDisposable {
+  /** The first serial line. */
+  readonly serial: SerialConsole;
+  /** Bytes written to the debug console port, if there is one. */
+  readonly debugcon: BufferedChar;
+  /** Resolves when the machine has ended; never rejects. Awaiting it alone does not make time pass: `wait` does. */
+  readonly exited: Promise<VMExit>;
+  /** What the guest was started from. */
+  readonly guest: PreparedGuest;
+  readonly config: VMConfig;
+  readonly #machine: MachineLike;
+  readonly #agent: Agent | undefined;
+  readonly #disks: BlockBackend[];
+  readonly #watch: GuestWatch;
+  readonly #processes = new Set<GuestProcess>();
+  readonly #readyWaiters = new Set<() => void>();
+  #wallTimer: NodeJS.Timeout | undefined;
+  #busy = 0;
+  #userPaused = false;
+  #ending: Ending | undefined;
+  #exit: VMExit | undefined;
+  #resolveExit!: (exit: VMExit) => void;
+  #started = false;
+  readonly #startedMs = performance.now();
+  readonly #timerSlots: TimerSlot[] = [];
+
+  /** Makes a machine ready: fetches the image if need be, reads and checks all files, loads the guest. Throws VmletError. */
+  static async start(options: VMOptions = {}, internals: VMInternals = {}): Promise<VM> {
+    const config = checkOptions(options);
+    const { signal } = options;
+    if (signal?.aborted) throw aborted(signal);
+    const core = (internals.core ?? loadCore)();
+    core.catch(() => {});
+    const guest = await (internals.prepare ?? prepareGuest)(config, options);
+    const module = await core;
+    if (signal?.aborted) throw aborted(signal);
+    const disks = openDisks(config);
+    try {
+      return await VM.#assemble(config, options, guest, disks, module, internals.createMachine ?? createMachine);
+    } catch (error) {
+      for (const disk of disks) disk.close();
+      throw error;
+    }
+  }
+
+  static async #assemble(
+    config: VMConfig,
+    options: VMOptions,
+    guest: PreparedGuest,
+    disks: BlockBackend[],
+    core: WebAssembly.Module,
+    create: (options: MachineOptions) => MachineLike | Promise<MachineLike>,
+  ): Promise<VM> {
+    const agent = config.agent ? new Agent() : undefined;
+    const serial = new SerialConsole();
+    const debugcon = new BufferedChar();
+    const machine = await create({
+      core,
+      memoryBytes: config.memoryBytes,
+      arch: guest.arch,
+      seed: config.seed,
+      time: config.time,
+      epochSeconds: config.epochSeconds,
+      boot: guest.boot,
+      serial: [serial.backend],
+      disks,
+      console: agent ? [agent.port] : undefined,
+      rng: true,
+      debugExitPort: config.debugExit,
+      debugconPort: config.debugcon,
+      debugcon: config.debugcon === undefined ? undefined : debugcon,
+      rebootAction: config.onReset === 'reboot' ? 'reset' : 'exit',
+      timeoutNs: config.timeoutNs,
+      onGuestLog: options.onGuestLog,
+      throttle: options.throttle,
+    });
+    return new VM(config, options, guest, disks, agent, machine, serial, debugcon);
+  }
+
+  private constructor(
+    config: VMConfig,
+    options: VMOptions,
+    guest: PreparedGuest,
+    disks: BlockBackend[],
+    agent: Agent | undefined,
+    machine: MachineLike,
+    serial: SerialConsole,
+    debugcon: BufferedChar,
+  ) {
+    this.config = config;
+    this.guest = guest;
+    this.serial = serial;
+    this.debugcon = debugcon;
+    this.#disks = disks;
+    this.#agent = agent;
+    this.#machine = machine;
+    this.#watch = new GuestWatch();
+    this.#watch.onPanic = immediate => this.#panicked(immediate);
+    serial.onText = text => this.#watch.serialText(text);
+    serial.connect({
+      clock: machine.clock,
+      busy: () => this.#hold(),
+      matched: () => machine.requestYield(),
+      after: (ns, callback) => this.#after(ns, callback),
+      ended: () => (this.#exit === undefined ? undefined : this.#goneError()),
+    });
+    if (agent) {
+      agent.onReady = () => {
+        this.#watch.reach('agent');
+        for (const wake of this.#readyWaiters) wake();
+      };
+      agent.onMessage = () => machine.requestYield();
+      agent.onBroken = error => this.#end({ reason: 'host-error', error });
+    }
+    if (config.wallTimeoutMs !== undefined) {
+      this.#wallTimer = setTimeout(() => this.#end({ reason: 'timeout', wall: true }), Math.min(config.wallTimeoutMs, 0x7fff_ffff));
+    }
+    const { signal } = options;
+    const onAbort = () => this.#end({ reason: 'stopped', error: aborted(signal!) });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.exited = new Promise(resolve => {
+      this.#resolveExit = exit => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve(exit);
+      };
+    });
+    if (signal?.aborted) onAbort();
+    this.#gate();
+  }
+
+  /** Virtual time since power-on, in ns. */
+  get now(): number {
+    return this.#machine.nowNs;
+  }
+
+  /** Instructions executed since power-on. */
+  get instructions(): number {
+    return this.#machine.instructions;
+  }
+
+  /** How far the guest has come. */
+  get stage(): Stage {
+    return this.#watch.stage;
+  }
+
+  /** Whether the machine has not ended. */
+  get alive(): boolean {
+    return this.#exit === undefined && this.#ending === undefined;
+  }
+
+  /** Resolves when commands can be run; rejects when the machine ends before. */
+  async ready(): Promise<void> {
+    const agent = this.#needAgent();
+    const release = this.#hold();
+    try {
+      while (!agent.ready) {
+        if (this.#exit !== undefined) throw this.#goneError();
+        await new Promise<void>(resolve => this.#readyWaiters.add(resolve));
+      }
+    } finally {
+      this.#readyWaiters.clear();
+      release();
+    }
+  }
+
+  /** Starts a command. A text is given to the guest's shell. It may be called at once: the guest takes it when it is up. */
+  spawn(command: string | readonly string[], options: SpawnOptions = {}): GuestProcess {
+    const agent = this.#needAgent();
+    if (!this.alive) throw this.#goneError();
+    const argv = typeof command === 'string' ? ['/bin/sh', '-c', command] : [...command];
+    const { tty } = options;
+    const size = tty === true ? { columns: 80, rows: 24 } : tty === false ? undefined : tty;
+    const request: RunRequest = {
+      argv,
+      env: { PATH: GUEST_PATH, ...(size ? { TERM: 'linux' } : {}), ...checkEnv(options.env) },
+      cwd: options.cwd ?? '/',
+      user: options.user ?? '',
+      stdin: options.stdin ?? true,
+      tty: size,
+    };
+    const process = new GuestProcess(argv, () => this.now);
+    process.connect(agent.run(request, process.events));
+    process.started.then(() => this.#watch.reach('command'), () => {});
+    this.#processes.add(process);
+    const release = this.#hold();
+    process.onEnd = () => {
+      this.#processes.delete(process);
+      release();
+    };
+    return process;
+  }
+
+  /** Runs a command to its end. A text is given to the guest's shell. */
+  async run(command: string | readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    const { check = true, input, timeout, signal, ...rest } = options;
+    if (signal?.aborted) throw aborted(signal);
+    const timeoutNs = timeout === undefined ? undefined : parseDuration(timeout, 'timeout');
+    const process = this.spawn(command, { ...rest, stdin: input !== undefined });
+    if (input !== undefined) process.stdin.end(input);
+    const release = this.#hold();
+    const undo: (() => void)[] = [];
+    try {
+      const cut = new Promise<never>((_, reject) => {
+        const kill = (error: VmletError) => {
+          process.kill('SIGKILL');
+          reject(error);
+        };
+        if (timeoutNs !== undefined) {
+          undo.push(this.#after(timeoutNs, () => kill(new VmletError('ERR_VMLET_TIMEOUT', `'${process.argv.join(' ')}' has not ended in ${formatNs(timeoutNs)} of guest time`))));
+        }
+        if (signal) {
+          const onAbort = () => kill(aborted(signal));
+          signal.addEventListener('abort', onAbort, { once: true });
+          undo.push(() => signal.removeEventListener('abort', onAbort));
+        }
+      });
+      cut.catch(() => {});
+      const all = Promise.all([process.wait(), process.stdout.bytes(), process.stderr.bytes()]);
+      all.catch(() => {});
+      const [status, stdoutBytes, stderrBytes] = await Promise.race([all, cut]);
+      const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+      const result = { ...status, stdout: decode(stdoutBytes), stderr: decode(stderrBytes), stdoutBytes, stderrBytes };
+      if (check && status.exitCode !== 0) throw new CommandExitError(process.argv, result, failureText(process, result));
+      return result;
+    } finally {
+      for (const step of undo) step();
+      release();
+    }
+  }
+
+  /** Lets the machine run until it ends, by itself or by `stop`. */
+  async wait(): Promise<VMExit> {
+    const release = this.#hold();
+    try {
+      return await this.exited;
+    } finally {
+      release();
+    }
+  }
+
+  /** Ends the machine at once, as pulling the plug does. */
+  async stop(): Promise<VMExit> {
+    this.#end({ reason: 'stopped' });
+    return this.exited;
+  }
+
+  /**
+   * Asks the guest to power off, by its agent or else by the power button, and ends the machine when it has not done so in
+   * `timeout` of virtual time (10 s).
+   */
+  async shutdown(timeout?: Duration): Promise<VMExit> {
+    if (!this.alive) return this.exited;
+    if (this.#agent?.ready) this.#agent.shutdown();
+    else this.powerButton();
+    const cancel = this.#after(timeout === undefined ? STOP_NS : parseDuration(timeout, 'timeout'), () => this.#end({ reason: 'stopped' }));
+    try {
+      return await this.wait();
+    } finally {
+      cancel();
+    }
+  }
+
+  /** Presses the ACPI power button. */
+  powerButton(): void {
+    if (this.alive) this.#machine.powerButton();
+  }
+
+  /** Stops time until `resume`; resolves when the machine stands still. */
+  async pause(): Promise<void> {
+    this.#userPaused = true;
+    if (this.#started) await this.#machine.pause();
+  }
+
+  resume(): void {
+    this.#userPaused = false;
+    this.#gate();
+  }
+
+  /** SHA-256 over the state of CPU, memory and devices: equal for equal runs. */
+  async stateHash(): Promise<string> {
+    if (this.#exit === undefined && this.#started) {
+      await this.#machine.pause();
+      const hash = this.#machine.stateHash();
+      this.#gate();
+      return hash;
+    }
+    return this.#machine.stateHash();
+  }
+
+  /** The registers of the CPU by name. */
+  registers(): Record<string, unknown> {
+    return this.#machine.registers();
+  }
+
+  /** Tells the guest's console the size of the terminal. */
+  resizeConsole(columns: number, rows: number): void {
+    if (this.#agent?.ready) this.#agent.resizeConsole(columns, rows);
+  }
+
+  /** While held, an idle guest waits in real time for input from outside. Returns the release. */
+  holdRealTime(): () => void {
+    return this.#machine.hold();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #run(): void {
+    if (this.#started) return this.#machine.resume();
+    this.#started = true;
+    void this.#machine.run().then(exit => this.#finish(exit));
+  }
+
+  #finish(machineExit: MachineExit): void {
+    clearTimeout(this.#wallTimer);
+    const exit = this.#watch.verdict(machineExit, this.#ending, {
+      wallMs: performance.now() - this.#startedMs,
+      consoleTail: this.serial.tail(),
+    });
+    this.#exit = exit;
+    for (const disk of this.#disks) {
+      try {
+        disk.flush();
+      } catch (error) {
+        exit.error ??= error;
+      }
+      disk.close();
+    }
+    const gone = this.#goneError();
+    for (const process of [...this.#processes]) process.abandon(gone);
+    this.serial.end(gone);
+    for (const wake of this.#readyWaiters) wake();
+    this.#resolveExit(exit);
+  }
+
+  #goneError(): VmletError {
+    const exit = this.#exit;
+    if (exit?.error instanceof VmletError) return exit.error;
+    return new VmletError(exit?.reason === 'timeout' ? 'ERR_VMLET_TIMEOUT' : 'ERR_VMLET_GUEST', exit?.text ?? 'the machine is ending', { cause: exit?.error });
+  }
+
+  #end(ending: Ending): void {
+    if (!this.alive) return;
+    this.#ending = ending;
+    this.#machine.stop();
+    this.#run();
+  }
+
+  #panicked(immediate: boolean): void {
+    if (this.config.onPanic === 'ignore') return;
+    if (immediate) this.#end({ reason: 'panic' });
+    else this.#after(STOP_NS, () => this.#end({ reason: 'panic' }));
+  }
+
+  #needAgent(): Agent {
+    if (this.#agent === undefined) throw configError('this VM runs no commands', 'start it with a built-in image, or with agent: true');
+    return this.#agent;
+  }
+
+  /** Keeps the machine running until the release is called. */
+  #hold(): () => void {
+    this.#busy++;
+    this.#gate();
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#busy--;
+      this.#gate();
+    };
+  }
+
+  #gate(): void {
+    if (!this.alive) return;
+    if (!this.#userPaused && (this.#busy > 0 || this.config.time === 'realtime')) this.#run();
+    else if (this.#started) void this.#machine.pause();
+  }
+
+  #after(ns: number, callback: () => void): () => void {
+    let fire: (() => void) | undefined = callback;
+    const timer = this.#takeTimer(() => {
+      const call = fire;
+      cancel();
+      call?.();
+    });
+    const cancel = (): void => {
+      if (fire === undefined) return;
+      fire = undefined;
+      timer.release();
+    };
+    timer.arm(this.now + ns);
+    return cancel;
+  }
+
+  /** The clock keeps every timer for ever, so they are used again. */
+  #takeTimer(callback: () => void): { arm(atNs: number): void; release(): void } {
+    const slot = this.#timerSlots.find(candidate => candidate.callback === undefined) ?? this.#newSlot();
+    slot.callback = callback;
+    return {
+      arm: atNs => slot.timer.arm(atNs),
+      release: () => {
+        slot.timer.disarm();
+        slot.callback = undefined;
+      },
+    };
+  }
+
+  #newSlot(): TimerSlot {
+    const slot: TimerSlot = { timer: this.#machine.clock.timer(() => slot.callback?.()), callback: undefined };
+    this.#timerSlots.push(slot);
+    return slot;
+  }
+}
+
+interface TimerSlot {
+  readonly timer: Timer;
+  callback: (() => void) | undefined;
+}
+
+const aborted = (signal: AbortSignal): VmletError => new VmletError('ERR_VMLET_ABORTED', 'aborted', { cause: signal.reason });
+
+const checkEnv = (env: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> => {
+  for (const name of Object.keys(env)) if (name === '' || name.includes('=')) throw configError(`'${name}' is no name of an environment variable`);
+  return env;
+};
+
+const failureText = (process: GuestProcess, result: RunResult): string => {
+  if (process.failure) return process.failure.text;
+  const how = result.signal ? `was ended by ${result.signal}` : `ended with exit code ${result.exitCode}`;
+  const said = (result.stderr.trim() || result.stdout.trim()).split('\n').slice(-10).join('\n');
+  return `'${process.argv.join(' ')}' ${how}${said === '' ? '' : `; it said:\n${said}`}`;
+};
