@@ -320,23 +320,29 @@ export class CoreHarness {
 }
 
 /** assembly/cpu/flags.ts once more, by the definition of each flag: CF PF AF ZF SF OF of an operation from its result and first operand. */
-function lazyArith(typeAndSize: number, a: bigint, result: bigint): number {
-  const type = typeAndSize >> 2;
-  if (type === 0) return Number(result & 0x8d5n);
-  const bits = 8 << (typeAndSize & 3);
+function lazyArith(lazy: number, a: bigint, result: bigint): number {
+  let flags = lazyKind((lazy >> 2) & 15, 8 << (lazy & 3), a, result);
+  if (lazy & 0x100) flags = (flags & ~1) | ((lazy >> 9) & 1);
+  if (lazy & 0x400) flags = (flags & ~0x800) | (lazy & 0x800);
+  return flags;
+}
+
+function lazyKind(kind: number, bits: number, a: bigint, result: bigint): number {
+  if (kind === 0) return Number(result & 0x8d5n);
   const cut = (v: bigint) => BigInt.asUintN(bits, v);
   const top = BigInt(bits - 1);
   const r = cut(result), x = cut(a);
   const parity = (0x9669 >> Number((r ^ (r >> 4n)) & 15n)) & 1;
-  let flags = (r === 0n ? 0x40 : 0) | (r >> top ? 0x80 : 0) | (parity ? 4 : 0);
-  if (type === 5) return flags;
-  if (type >= 6) {
+  const flags = (r === 0n ? 0x40 : 0) | (r >> top ? 0x80 : 0) | (parity ? 4 : 0);
+  if (kind === 5) return flags;
+  if (kind === 8) return flags | 0x10;
+  if (kind >= 6) {
     const low = r & 15n;
-    flags |= Number(a & 1n) | (low === (type === 6 ? 0n : 15n) ? 0x10 : 0);
-    return flags | (r === (type === 6 ? 1n << top : (1n << top) - 1n) ? 0x800 : 0);
+    const adjust = low === (kind === 6 ? 0n : 15n) ? 0x10 : 0;
+    return flags | adjust | Number(a & 1n) | (r === (kind === 6 ? 1n << top : (1n << top) - 1n) ? 0x800 : 0);
   }
-  const carryIn = type >= 3 ? 1n : 0n;
-  const subtract = type === 2 || type === 4;
+  const carryIn = kind >= 3 ? 1n : 0n;
+  const subtract = kind === 2 || kind === 4;
   const y = cut(subtract ? x - r - carryIn : r - x - carryIn);
   const carry = subtract ? x < y + carryIn : x + y + carryIn !== r;
   const overflow = subtract ? (x ^ y) & (x ^ r) : (x ^ r) & (y ^ r);
