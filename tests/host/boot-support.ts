@@ -7,7 +7,8 @@ export const fakeCpu = (): CpuRecord => {
   let at = 0x4000;
   for (const field of [...FIELDS_64, 'flA', 'flR']) offsets.set(field, (at += 8));
   for (const field of [...FIELDS_32, 'eflags', 'flT']) offsets.set(field, (at += 8));
-  return new CpuRecord(new ArrayBuffer(0x1_0000), 0, offsets);
+  const cpu: CpuRecord = new CpuRecord(new ArrayBuffer(0x1_0000), 0, offsets, () => cpu.get32('eflags') | cpu.get32('flR'));
+  return cpu;
 };
 
 export const ram = (megabytes: number): BootMemory => new BootMemory(new Uint8Array(megabytes * 2 ** 20));

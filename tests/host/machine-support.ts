@@ -4,9 +4,9 @@ import type { CharBackend, CharSink } from '../../src/host/backends/backend.js';
 import type { Sleep, WallClock } from '../../src/host/backends/wall.js';
 import { Machine, type MachineOptions } from '../../src/host/machine.js';
 
-const CORE_FILE = fileURLToPath(new URL('../../dist/core.wasm', import.meta.url));
+const CORE_FILE = process.env.VMLET_CORE ?? fileURLToPath(new URL('../../dist/core.wasm', import.meta.url));
 
-/** Whether the compiled core is there: `npm run build:core` makes it. */
+/** Whether the compiled core is there: `npm run build:core` makes it, VMLET_CORE names another. */
 export const hasCore = existsSync(CORE_FILE);
 
 let compiled: WebAssembly.Module | undefined;

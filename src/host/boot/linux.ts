@@ -40,6 +40,8 @@ const LOADER_UNDEFINED = 0xff;
 const OLD_CMD_LINE = 0xa33f;
 const STUB_64_ENTRY = 0x200;
 const MEGABYTE_2 = 0x20_0000;
+/** A kernel with less than this left above it is moved down: what it finds below 16 MB it uses for DMA only. */
+const TIGHT_BYTES = 0x200_0000;
 
 // Where the loader's own structures lie; kernels before protocol 2.02 want the zero page at 0x90000.
 const ZERO_PAGE = 0x9_0000;
@@ -186,7 +188,7 @@ const loadOffset = (memory: BootMemory, elf: ElfImage, header: SetupHeader | und
   const start = Math.min(...elf.segments.map(s => s.phys));
   const end = Math.max(...elf.segments.map(s => s.phys + s.memoryBytes));
   const lowest = MEGABYTE_2 + (start % MEGABYTE_2);
-  return end + initrdBytes + PAGE_BYTES > memory.size && start > lowest ? lowest - start : 0;
+  return end + initrdBytes + TIGHT_BYTES > memory.size && start > lowest ? lowest - start : 0;
 };
 
 /** Enters a packed kernel by the 32- or 64-bit boot protocol. */
