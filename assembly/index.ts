@@ -2,6 +2,7 @@
 import { ARENA, CPU_TLB_MISS, CPU_TLB_SR, JUMP_ENTRIES, CPU_JUMP, MAX_CPUS, RAM_BASE, ROM_BASE, ROM_MAX, TLB_BYTES } from "./layout";
 import { IF, cpuAt } from "./cpu/state";
 import { initCpu as initState, resetCpu as resetState } from "./cpu/reset";
+import { getFlags } from "./cpu/flags";
 import { shared } from "./machine";
 import { INFO_FLAGS, INFO_ROM, pageInfo } from "./mmu/physical";
 import { flushTlbAll } from "./mmu/tlb";
@@ -55,6 +56,8 @@ export function run(index: u32, budget: i32): i32 { return runCpu(cpuAt(index), 
 export function deliverFault(index: u32): i32 { return settleFault(cpuAt(index)); }
 /** Instructions executed since power-on, exact at any moment. */
 export function instructions(index: u32): f64 { return <f64>instructionCount(cpuAt(index)); }
+/** EFLAGS, the lazy ones worked out. */
+export function flags(index: u32): u32 { return getFlags(cpuAt(index)); }
 /** Reduces the budget in flight so that at most `remaining` instructions follow the current one. */
 export function shorten(index: u32, remaining: u32): void { shortenBudget(cpuAt(index), remaining); }
 

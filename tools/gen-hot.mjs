@@ -4,7 +4,7 @@
 // The semantics are the definitions of assembly/ops/*.ts over a backend: `b` keeps flags, `q` does not.
 import { mkdirSync, writeFileSync } from 'node:fs';
 
-const W = 1, R = 2, F = 4, L = 8;
+const W = 1, R = 2, F = 4;
 const groups = [];
 const cases = [];
 let next = 0;
@@ -120,18 +120,19 @@ group('IMUL_RI', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${
 group('IMUL_RM', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} ${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, m)`)};`, facts: W | F }));
 group('QIMUL_RR', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>(${A(DQ[s])} * ${B(DQ[s])})`)};` }));
 group('QIMUL_RI', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>(${B(DQ[s])} * ${IMM(DQ[s])})`)};` }));
-group('CMOV_RR', [2], s => ({ code: `const c = cond(cpu, ${IMM('u32')}); ${SET(DQ[s], `(c ? ${B(DQ[s])} : ${A(DQ[s])})`)};`, facts: R }));
-group('CMOV_RM', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} const c = cond(cpu, ${IMM('u32')}); ${SET(DQ[s], `(c ? m : ${A(DQ[s])})`)};`, facts: R | F }));
-group('SETCC_R', [1], () => ({ code: `${SET('u8', `<u8>cond(cpu, ${IMM('u32')})`)};`, facts: R }));
-
 const CC = [
   'getOF(cpu) != 0', 'getOF(cpu) == 0', 'getCF(cpu) != 0', 'getCF(cpu) == 0', 'getZF(cpu)', '!getZF(cpu)',
   '(getZF(cpu) || getCF(cpu) != 0)', '!(getZF(cpu) || getCF(cpu) != 0)', 'getSF(cpu)', '!getSF(cpu)', 'getPF(cpu)', '!getPF(cpu)',
   'getSF(cpu) != (getOF(cpu) != 0)', 'getSF(cpu) == (getOF(cpu) != 0)',
   '(getZF(cpu) || getSF(cpu) != (getOF(cpu) != 0))', '!(getZF(cpu) || getSF(cpu) != (getOF(cpu) != 0))',
 ];
+group('CMOV_RR', [16, 2], (cc, s) => ({ code: `const x = ${A(DQ[s])}; ${SET(DQ[s], `(${CC[cc]} ? ${B(DQ[s])} : x)`)};`, facts: R }));
+group('CMOV_RM', [16, 2], (cc, s) => ({ code: `${LOAD(DQ[s], 'm', EA)} ${SET(DQ[s], `(${CC[cc]} ? m : ${A(DQ[s])})`)};`, facts: R | F }));
+group('SETCC_R', [16], cc => ({ code: `${SET('u8', `<u8>(${CC[cc]})`)};`, facts: R }));
 const NEXT = '(load<u64>(p, BRIP) + <u64>load<u16>(ip, 10))';
 const TARGET = `((${NEXT} + <u64><i64>load<i32>(ip, 12)) & am)`;
+const IMM32 = T => T === 'u64' ? '<u64><i64>load<i32>(ip, 16)' : `<${T}>load<u32>(ip, 16)`;
+const FUSED = condition => `rip = ${NEXT}; if (${condition}) rip += <u64><i64>load<i32>(ip, 20); rip &= am;`;
 const BRANCH = condition => `rip = ${NEXT}; if (${condition}) rip += <u64><i64>load<i32>(ip, 12); rip &= am;`;
 const PUSH = (s, value) => s
   ? `const sp: u64 = load<u64>(p, RSP) - 8; ${STORE('u64', 'sp', value)} store<u64>(p, sp, RSP);`
@@ -168,15 +169,42 @@ group('CMPJ', [2, 3, 12], (form, s, cc) => {
   const T = BDQ[s], S = T.replace('u', 'i');
   const [kind, relation] = CMP_CC[cc];
   const test = kind === 'u' ? `x ${relation} y` : kind === 'i' ? `<${S}>x ${relation} <${S}>y` : `<${S}>(x - y) ${relation}`;
-  return { code: `const x = ${A(T)}; const y = ${form === 0 ? B(T) : IMM(T)}; cmp<Interp, ${T}>(b, x, y); ${BRANCH(test)}`, ends: true, facts: W };
+  return { code: `const x = ${A(T)}; const y = ${form === 0 ? B(T) : IMM32(T)}; cmp<Interp, ${T}>(b, x, y); ${FUSED(test)}`, ends: true, facts: W };
 });
 const TEST_CC = ['== 0', '!= 0', '< 0', '>= 0', '<= 0', '> 0'];
 group('TESTJ', [2, 3, 6], (form, s, cc) => {
   const T = BDQ[s], S = T.replace('u', 'i');
   return {
-    code: `const x = <${T}>(${A(T)} & ${form === 0 ? B(T) : IMM(T)}); b.logic<${T}>(x); ${BRANCH(`<${S}>x ${TEST_CC[cc]}`)}`,
+    code: `const x = <${T}>(${A(T)} & ${form === 0 ? B(T) : IMM32(T)}); b.logic<${T}>(x); ${FUSED(`<${S}>x ${TEST_CC[cc]}`)}`,
     ends: true, facts: W,
   };
+});
+const E_NE = ['==', '!='];
+const FEW = [2, 3, 0, 1, 4, 5]; // E NE B AE BE A among CMP_CC
+const relate = cc => `x ${CMP_CC[cc][1]} y`;
+group('CMPJ_RM', [2, 6], (s, cc) => {
+  const T = DQ[s];
+  return { code: `${LOAD(T, 'y', EA)} const x = ${A(T)}; cmp<Interp, ${T}>(b, x, y); ${FUSED(relate(FEW[cc]))}`, ends: true, facts: W | F };
+});
+group('CMPJ_MR', [2, 6], (s, cc) => {
+  const T = DQ[s];
+  return { code: `${LOAD(T, 'x', EA)} const y = ${A(T)}; cmp<Interp, ${T}>(b, x, y); ${FUSED(relate(FEW[cc]))}`, ends: true, facts: W | F };
+});
+group('CMPJ_MI', [3, 6], (s, cc) => {
+  const T = BDQ[s];
+  return { code: `${LOAD(T, 'x', EA)} const y = ${IMM32(T)}; cmp<Interp, ${T}>(b, x, y); ${FUSED(relate(FEW[cc]))}`, ends: true, facts: W | F };
+});
+group('TESTJ_MI', [2], cc => ({
+  code: `${LOAD('u8', 'm', EA)} const x = <u8>(m & ${IMM32('u8')}); b.logic<u8>(x); ${FUSED(`x ${E_NE[cc]} 0`)}`, ends: true, facts: W | F,
+}));
+// ADD, SUB and AND with an immediate, INC and DEC, then JE or JNE.
+group('ADDJ', [3, 2, 2], (k, s, cc) => {
+  const T = DQ[s];
+  return { code: `const x = ${['add', 'sub', 'and'][k]}<Interp, ${T}>(b, ${A(T)}, ${IMM32(T)}); ${SET(T, 'x')}; ${FUSED(`x ${E_NE[cc]} 0`)}`, ends: true, facts: W };
+});
+group('INCJ', [2, 2, 2], (k, s, cc) => {
+  const T = DQ[s];
+  return { code: `const x = ${['inc', 'dec'][k]}<Interp, ${T}>(b, ${A(T)}); ${SET(T, 'x')}; ${FUSED(`x ${E_NE[cc]} 0`)}`, ends: true, facts: W | R };
 });
 const X = field => `p + CPU_XMM + (<usize>load<u8>(ip, ${field}) << 4)`;
 group('MOV128_RR', [1], () => ({ code: `v128.store(${X(4)}, v128.load(${X(5)}));` }));
@@ -189,13 +217,14 @@ group('MOV128_RMA', [1], () => ({ code: VLOAD(true), facts: F }));
 group('MOV128_MR', [1], () => ({ code: VSTORE(false), facts: F }));
 group('MOV128_MRA', [1], () => ({ code: VSTORE(true), facts: F }));
 
+// VMLET_COUNT=1: the interpreter counts executions by operation number, 8 bytes each, from 0x0700_0000 on.
+const count = process.env.VMLET_COUNT ? 'const at = COUNTS + (<usize>load<u16>(ip) << 3); store<u64>(at, load<u64>(at) + 1); ' : '';
 const facts = new Array(next).fill(0);
 const quiet = new Array(next).fill(0);
 for (const c of cases) {
   facts[c.op] = c.facts ?? 0;
   quiet[c.op] = c.quiet ?? 0;
 }
-void L;
 
 mkdirSync(new URL('../assembly/generated/', import.meta.url), { recursive: true });
 writeFileSync(new URL('../assembly/generated/hot.ts', import.meta.url), `// Made by tools/gen-hot.mjs.
@@ -223,6 +252,7 @@ const BRIP: usize = offsetof<Cpu>("brip");
 const RSP: usize = offsetof<Cpu>("rsp");
 const RBP: usize = offsetof<Cpu>("rbp");
 const RDX: usize = offsetof<Cpu>("rdx");
+${process.env.VMLET_COUNT ? 'const COUNTS: usize = 0x0700_0000;' : ''}
 
 /** Runs blocks from Cpu.rip on until the budget is spent. */
 export function execute(cpu: Cpu): void {
@@ -258,7 +288,7 @@ export function execute(cpu: Cpu): void {
     store<u64>(p, rip, BRIP);
     let ip = block + BLOCK_HEADER;
     for (;;) {
-      switch (<u32>load<u16>(ip)) {
+      ${count}switch (<u32>load<u16>(ip)) {
         case 0: {
           // STOP: the end of a block, or a stop in its middle
           const rest = <i32>load<u16>(block, BLOCK_COUNT) - <i32>load<u8>(ip, 3);

@@ -1,5 +1,6 @@
 // Lazy arithmetic flags (engine.md 3): the last flag-setting operation leaves its type and size (flT), one operand (flA) and its result
-// (flR, sign-extended to 64 bits); the flags are worked out when somebody reads them.
+// (flR, sign-extended to 64 bits); the flags are worked out when somebody reads them. Operations that change CF or OF alone lay their
+// value over that (FIX_CF, FIX_OF) and need not work out the rest.
 import { Cpu, Lazy, ARITH, CF, PF, AF, ZF, SF, OF } from "./state";
 
 // @ts-ignore: decorator
@@ -9,9 +10,10 @@ import { Cpu, Lazy, ARITH, CF, PF, AF, ZF, SF, OF } from "./state";
 
 /** The carry flag, 0 or 1. */
 export function getCF(cpu: Cpu): u32 {
+  if (cpu.flT & Lazy.FIX_CF) return (cpu.flT >> 9) & 1;
   const t = cpu.flT >> 2;
   const mask = widthMask(cpu.flT & 3);
-  switch (t) {
+  switch (t & 15) {
     case Lazy.EXPLICIT: return <u32>cpu.flR & 1;
     case Lazy.ADD: return u32((cpu.flR & mask) < (cpu.flA & mask));
     case Lazy.ADC: return u32((cpu.flR & mask) <= (cpu.flA & mask));
@@ -25,7 +27,8 @@ export function getCF(cpu: Cpu): u32 {
 
 /** The overflow flag, 0 or 1. */
 export function getOF(cpu: Cpu): u32 {
-  const t = cpu.flT >> 2;
+  if (cpu.flT & Lazy.FIX_OF) return (cpu.flT >> 11) & 1;
+  const t = (cpu.flT >> 2) & 15;
   const size = cpu.flT & 3;
   const r = cpu.flR, a = cpu.flA;
   switch (t) {
@@ -42,7 +45,7 @@ export function getOF(cpu: Cpu): u32 {
 
 function getAF(cpu: Cpu): u32 {
   const r = cpu.flR, a = cpu.flA;
-  switch (cpu.flT >> 2) {
+  switch ((cpu.flT >> 2) & 15) {
     case Lazy.EXPLICIT: return <u32>r & AF;
     case Lazy.ADD: return <u32>(a ^ (r - a) ^ r) & AF;
     case Lazy.ADC: return <u32>(a ^ (r - a - 1) ^ r) & AF;
@@ -50,16 +53,17 @@ function getAF(cpu: Cpu): u32 {
     case Lazy.SBB: return <u32>(a ^ (a - r - 1) ^ r) & AF;
     case Lazy.INC: return (<u32>r & 15) == 0 ? AF : 0;
     case Lazy.DEC: return (<u32>r & 15) == 15 ? AF : 0;
+    case Lazy.SHIFT: return AF;
     default: return 0;
   }
 }
 
 // @ts-ignore: decorator
-@inline export function getZF(cpu: Cpu): bool { return cpu.flT < 4 ? (<u32>cpu.flR & ZF) != 0 : cpu.flR == 0; }
+@inline export function getZF(cpu: Cpu): bool { return cpu.flT & Lazy.KIND ? cpu.flR == 0 : (<u32>cpu.flR & ZF) != 0; }
 // @ts-ignore: decorator
-@inline export function getSF(cpu: Cpu): bool { return cpu.flT < 4 ? (<u32>cpu.flR & SF) != 0 : <i64>cpu.flR < 0; }
+@inline export function getSF(cpu: Cpu): bool { return cpu.flT & Lazy.KIND ? <i64>cpu.flR < 0 : (<u32>cpu.flR & SF) != 0; }
 export function getPF(cpu: Cpu): bool {
-  return cpu.flT < 4 ? (<u32>cpu.flR & PF) != 0 : (popcnt<u32>(<u32>cpu.flR & 0xff) & 1) == 0;
+  return cpu.flT & Lazy.KIND ? (popcnt<u32>(<u32>cpu.flR & 0xff) & 1) == 0 : (<u32>cpu.flR & PF) != 0;
 }
 
 /** CF, PF, AF, ZF, SF and OF at their places in EFLAGS. */
@@ -120,6 +124,23 @@ export function cond(cpu: Cpu, cc: u32): bool {
 // @ts-ignore: decorator
 @inline export function logicFlags<T>(cpu: Cpu, r: T): void {
   cpu.flT = Lazy.LOGIC * 4 + sizeOf<T>();
+  cpu.flR = signExtend<T>(r);
+}
+
+/** Replaces CF alone. */
+// @ts-ignore: decorator
+@inline export function setCF(cpu: Cpu, cf: u32): void { cpu.flT = (cpu.flT & ~(Lazy.FIX_CF | 0x200)) | Lazy.FIX_CF | (cf << 9); }
+
+/** Replaces CF and OF, both 0 or 1. */
+// @ts-ignore: decorator
+@inline export function setCarryOverflow(cpu: Cpu, cf: u32, ov: u32): void {
+  cpu.flT = (cpu.flT & ~Lazy.FIX) | (Lazy.FIX_CF | Lazy.FIX_OF) | (cf << 9) | (ov << 11);
+}
+
+/** Flags of a shift: AF set, CF and OF as given, the rest from the result. */
+// @ts-ignore: decorator
+@inline export function shiftFlags<T>(cpu: Cpu, r: T, cf: u32, ov: u32): void {
+  cpu.flT = (Lazy.SHIFT * 4 + sizeOf<T>()) | (Lazy.FIX_CF | Lazy.FIX_OF) | (cf << 9) | (ov << 11);
   cpu.flR = signExtend<T>(r);
 }
 

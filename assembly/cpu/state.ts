@@ -13,7 +13,7 @@ export namespace Seg {
   export const TR: u32 = 7;
 }
 
-/** What the lazy flags hold: type * 4 + log2(bytes). EXPLICIT: flR is the arithmetic part of EFLAGS. See cpu/flags.ts. */
+/** What the lazy flags hold: type * 4 + log2(bytes), and overrides of CF and OF. EXPLICIT: flR is the arithmetic part of EFLAGS. See cpu/flags.ts. */
 export namespace Lazy {
   export const EXPLICIT: u32 = 0;
   export const ADD: u32 = 1;
@@ -23,6 +23,11 @@ export namespace Lazy {
   export const LOGIC: u32 = 5;
   export const INC: u32 = 6; // flA is the old carry
   export const DEC: u32 = 7;
+  export const SHIFT: u32 = 8; // like LOGIC, but AF is set; comes with both overrides
+  export const KIND: u32 = 0x3c; // the type's bits
+  export const FIX_CF: u32 = 0x100; // CF is bit 9, whatever the type says
+  export const FIX_OF: u32 = 0x400; // OF is bit 11
+  export const FIX: u32 = 0xf00;
 }
 
 /** Why `run` returned. */
@@ -63,7 +68,7 @@ export class Cpu {
   gdtrBase: u64; idtrBase: u64; gdtrLimit: u32; idtrLimit: u32;
 
   rip: u64; // offset in CS; valid outside of `run`, and around block-ending operations
-  flT: u32; // lazy arithmetic flags: Lazy type * 4 + size
+  flT: u32; // lazy arithmetic flags: Lazy type * 4 + size, overrides
   eflags: u32; // every flag but CF PF AF ZF SF OF; bit 1 set
   flA: u64;
   flR: u64;

@@ -25,6 +25,8 @@ export class Insn {
 }
 
 export const INSN_BYTES: usize = 24;
+/** Compare-and-branch records keep the jump's displacement in the upper half of `imm`, whose lower half is sign-extended when used. */
+export const FUSED_TARGET: usize = offsetof<Insn>("imm") + 4;
 
 /** Operand size in log2 bytes: 0 to 3. */
 // @ts-ignore: decorator

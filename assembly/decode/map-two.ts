@@ -231,8 +231,8 @@ export function decodeTwoByte(d: Dec, i: Insn): void {
       modrm(d, i);
       regs(d, i, v);
       i.imm = <u64>(op & 15);
-      if (v >= 2 && !d.mem) i.op = <u16>(Hot.CMOV_RR + v - 2);
-      else if (v >= 2 && hotMem(d, i)) i.op = <u16>(Hot.CMOV_RM + v - 2);
+      if (v >= 2 && !d.mem) i.op = <u16>(Hot.CMOV_RR + (op & 15) * 2 + v - 2);
+      else if (v >= 2 && hotMem(d, i)) i.op = <u16>(Hot.CMOV_RM + (op & 15) * 2 + v - 2);
       else thick(d, i, Thick.CMOV);
       break;
     case 0x6f:
@@ -262,7 +262,7 @@ export function decodeTwoByte(d: Dec, i: Insn): void {
       regs(d, i, 0);
       i.a = i.b;
       i.imm = <u64>(op & 15);
-      if (!d.mem) i.op = <u16>Hot.SETCC_R;
+      if (!d.mem) i.op = <u16>(Hot.SETCC_R + (op & 15));
       else thick(d, i, Thick.SETCC);
       break;
     case 0xa0: case 0xa8:

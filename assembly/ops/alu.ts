@@ -4,6 +4,8 @@
 //   carry(): u32                     the carry flag, 0 or 1
 //   flags(bits: u32)                 CF PF AF ZF SF OF, explicitly
 //   oldFlags(): u32                  what they are now
+//   carryOverflow(cf, of: u32)       CF and OF alone
+//   shifted<T>(r: T, cf, of: u32)    flags of a shift
 // T is unsigned: u8, u16, u32 or u64.
 import { Cpu, Lazy, ZF, getReg, setReg } from "../cpu/state";
 import { getArith, setArith } from "../cpu/flags";

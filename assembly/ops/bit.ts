@@ -1,13 +1,13 @@
 // Bit tests, scans and byte order. Undefined flags as AMD Zen leaves them: BT* keep all but CF; BSF and BSR clear CF OF SF AF and set
 // PF by the result; with a zero source they keep the destination (ZF and PF set). TZCNT and LZCNT keep OF and clear SF AF PF.
 import { CF, Cpu, OF, PF, ZF, getReg, setReg } from "../cpu/state";
-import { getArith, setArith } from "../cpu/flags";
+import { getArith, setArith, setCF } from "../cpu/flags";
 import { Insn, asz, ea, isMem, osz, seg } from "../decode/insn";
 import { rmRead, rmReadForWrite, rmWrite } from "../decode/operand";
 import { memLin, memRead, probeWrite, readLin, writeLin } from "../mmu/access";
 
 // @ts-ignore: decorator
-@inline function setCarry(cpu: Cpu, cf: u32): void { setArith(cpu, (getArith(cpu) & ~CF) | cf); }
+@inline function setCarry(cpu: Cpu, cf: u32): void { setCF(cpu, cf); }
 
 /** Kinds: 0 BT, 1 BTS, 2 BTR, 3 BTC. */
 // @ts-ignore: decorator

@@ -1,6 +1,6 @@
 // Data movement and the flag register's simple instructions.
 import { AF, CF, Cpu, DF, OF, PF, SF, ZF, getReg, segSel, setReg } from "../cpu/state";
-import { cond, getArith, setArith } from "../cpu/flags";
+import { cond, getArith, getCF, setArith, setCF } from "../cpu/flags";
 import { Insn, asz, ea, isMem, osz, seg } from "../decode/insn";
 import { rmRead, rmWrite } from "../decode/operand";
 import { memRead, memWrite } from "../mmu/access";
@@ -99,9 +99,9 @@ export function lahf(cpu: Cpu, i: Insn): void { setReg<u8>(cpu, 1, <u8>(getArith
 export function sahf(cpu: Cpu, i: Insn): void {
   setArith(cpu, (getArith(cpu) & OF) | (<u32>getReg<u8>(cpu, 1) & (SF | ZF | AF | PF | CF)));
 }
-export function clc(cpu: Cpu, i: Insn): void { setArith(cpu, getArith(cpu) & ~CF); }
-export function stc(cpu: Cpu, i: Insn): void { setArith(cpu, getArith(cpu) | CF); }
-export function cmc(cpu: Cpu, i: Insn): void { setArith(cpu, getArith(cpu) ^ CF); }
+export function clc(cpu: Cpu, i: Insn): void { setCF(cpu, 0); }
+export function stc(cpu: Cpu, i: Insn): void { setCF(cpu, 1); }
+export function cmc(cpu: Cpu, i: Insn): void { setCF(cpu, getCF(cpu) ^ 1); }
 export function cld(cpu: Cpu, i: Insn): void { cpu.eflags &= ~DF; }
 export function std(cpu: Cpu, i: Insn): void { cpu.eflags |= DF; }
 

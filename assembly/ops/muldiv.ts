@@ -1,7 +1,7 @@
 // Multiplication and division (SDM vol. 2). Undefined flags as AMD Zen leaves them: MUL and IMUL keep SF ZF AF PF; DIV and IDIV
 // keep CF and OF, clear SF ZF PF and set AF.
 import { AF, CF, Cpu, OF, getReg, setReg } from "../cpu/state";
-import { getArith, setArith } from "../cpu/flags";
+import { getArith, setArith, setCarryOverflow } from "../cpu/flags";
 import { Vector, fault } from "../cpu/fault";
 import { Insn, osz } from "../decode/insn";
 import { rmRead } from "../decode/operand";
@@ -60,12 +60,12 @@ export function divWide(hi: u64, lo: u64, d: u64): u64 {
     r = <T>wide;
     over = sext<T>(r) != wide;
   }
-  b.flags((b.oldFlags() & ~(CF | OF)) | (over ? CF | OF : 0));
+  b.carryOverflow(u32(over), u32(over));
   return r;
 }
 
 function setOverflow(cpu: Cpu, over: bool): void {
-  setArith(cpu, (getArith(cpu) & ~(CF | OF)) | (over ? CF | OF : 0));
+  setCarryOverflow(cpu, u32(over), u32(over));
 }
 
 function mulBy<T>(cpu: Cpu, i: Insn): void {

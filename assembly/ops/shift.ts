@@ -1,19 +1,18 @@
 // Shifts and rotates (SDM vol. 2). Where the manual leaves flags undefined (AF, OF of counts above 1), these are those of AMD Zen:
 // AF is set by shifts; OF is MSB ^ CF of the result going left, MSB ^ next bit going right, for every count.
-import { Cpu, AF, CF, OF, getReg } from "../cpu/state";
-import { zspOf } from "../cpu/flags";
+import { Cpu, getReg } from "../cpu/state";
 import { Insn, osz } from "../decode/insn";
 import { rmReadForWrite, rmWrite } from "../decode/operand";
 import { Interp, interp } from "../interp/backend";
 
 // @ts-ignore: decorator
 @inline function bits<T>(): u32 { return <u32>sizeof<T>() * 8; }
-/** MSB of the result xor carry, at the place of OF. */
+/** MSB of the result xor carry. */
 // @ts-ignore: decorator
-@inline function leftOF<T>(r: T, cf: u32): u32 { return ((<u32>(<u64>r >> <u64>(bits<T>() - 1)) ^ cf) & 1) << 11; }
-/** The two top bits of the result, xored, at the place of OF. */
+@inline function leftOF<T>(r: T, cf: u32): u32 { return ((<u32>(<u64>r >> <u64>(bits<T>() - 1)) ^ cf) & 1); }
+/** The two top bits of the result, xored. */
 // @ts-ignore: decorator
-@inline function rightOF<T>(r: T): u32 { return (<u32>((<u64>r ^ (<u64>r << 1)) >> <u64>(bits<T>() - 1)) & 1) << 11; }
+@inline function rightOF<T>(r: T): u32 { return (<u32>((<u64>r ^ (<u64>r << 1)) >> <u64>(bits<T>() - 1)) & 1); }
 
 // The pure operations: `count` is masked to 5 bits (6 for 64-bit operands) and not 0.
 
@@ -21,20 +20,20 @@ import { Interp, interp } from "../interp/backend";
 @inline export function shl<B, T>(b: B, x: T, count: u32): T {
   const r: T = <T>(<u64>x << <u64>count);
   const cf = sizeof<T>() == 8 ? <u32>(<u64>x >> <u64>(64 - count)) & 1 : <u32>((<u64>x << <u64>count) >> <u64>bits<T>()) & 1;
-  b.flags(zspOf<T>(r) | AF | cf | leftOF<T>(r, cf));
+  b.shifted<T>(r, cf, leftOF<T>(r, cf));
   return r;
 }
 // @ts-ignore: decorator
 @inline export function shr<B, T>(b: B, x: T, count: u32): T {
   const r: T = <T>(<u64>x >> <u64>count);
-  b.flags(zspOf<T>(r) | AF | (<u32>(<u64>x >> <u64>(count - 1)) & 1) | rightOF<T>(r));
+  b.shifted<T>(r, <u32>(<u64>x >> <u64>(count - 1)) & 1, rightOF<T>(r));
   return r;
 }
 // @ts-ignore: decorator
 @inline export function sar<B, T>(b: B, x: T, count: u32): T {
   const wide: i64 = sizeof<T>() == 1 ? <i64><i8>x : sizeof<T>() == 2 ? <i64><i16>x : sizeof<T>() == 4 ? <i64><i32>x : <i64>x;
   const r: T = <T>(wide >> <i64>count);
-  b.flags(zspOf<T>(r) | AF | (<u32>(wide >> <i64>(count - 1)) & 1));
+  b.shifted<T>(r, <u32>(wide >> <i64>(count - 1)) & 1, 0);
   return r;
 }
 // @ts-ignore: decorator
@@ -42,14 +41,14 @@ import { Interp, interp } from "../interp/backend";
   const n = <u64>(count & (bits<T>() - 1));
   const r: T = sizeof<T>() == 8 ? <T>rotl<u64>(<u64>x, n) : <T>((<u64>x << n) | (<u64>x >> (<u64>bits<T>() - n)));
   const cf = <u32>r & 1;
-  b.flags((b.oldFlags() & ~(CF | OF)) | cf | leftOF<T>(r, cf));
+  b.carryOverflow(cf, leftOF<T>(r, cf));
   return r;
 }
 // @ts-ignore: decorator
 @inline export function ror<B, T>(b: B, x: T, count: u32): T {
   const n = <u64>(count & (bits<T>() - 1));
   const r: T = sizeof<T>() == 8 ? <T>rotr<u64>(<u64>x, n) : <T>((<u64>x >> n) | (<u64>x << (<u64>bits<T>() - n)));
-  b.flags((b.oldFlags() & ~(CF | OF)) | <u32>(<u64>r >> <u64>(bits<T>() - 1)) | rightOF<T>(r));
+  b.carryOverflow(<u32>(<u64>r >> <u64>(bits<T>() - 1)), rightOF<T>(r));
   return r;
 }
 // @ts-ignore: decorator
@@ -64,7 +63,7 @@ import { Interp, interp } from "../interp/backend";
     r = n == 64 ? <T>low : <T>((<u64>x << <u64>n) | low);
     cf = <u32>(<u64>x >> <u64>(size - n)) & 1;
   }
-  b.flags((b.oldFlags() & ~(CF | OF)) | cf | leftOF<T>(r, cf));
+  b.carryOverflow(cf, leftOF<T>(r, cf));
   return r;
 }
 // @ts-ignore: decorator
@@ -78,7 +77,7 @@ import { Interp, interp } from "../interp/backend";
     r = <T>((n == size ? 0 : <u64>x >> <u64>n) | high);
     cf = <u32>(<u64>x >> <u64>(n - 1)) & 1;
   }
-  b.flags((b.oldFlags() & ~(CF | OF)) | cf | rightOF<T>(r));
+  b.carryOverflow(cf, rightOF<T>(r));
   return r;
 }
 
@@ -98,7 +97,7 @@ import { Interp, interp } from "../interp/backend";
     cf = <u32>(<u64>x >> (<u64>size - n)) & 1;
     top = <u32>(<u64>r >> <u64>(size - 1));
   }
-  b.flags(zspOf<T>(r) | AF | cf | ((top ^ cf) << 11));
+  b.shifted<T>(r, cf, top ^ cf);
   return r;
 }
 /** SHRD, `count` masked and not 0. */
@@ -108,7 +107,7 @@ import { Interp, interp } from "../interp/backend";
   let r: T;
   if (sizeof<T>() == 2) r = <T>(((<u64>y << 32) | (<u64>y << 16) | <u64>x) >> n);
   else r = <T>((<u64>x >> n) | (<u64>y << (<u64>bits<T>() - n)));
-  b.flags(zspOf<T>(r) | AF | (<u32>(<u64>x >> (n - 1)) & 1) | rightOF<T>(r));
+  b.shifted<T>(r, <u32>(<u64>x >> (n - 1)) & 1, rightOF<T>(r));
   return r;
 }
 

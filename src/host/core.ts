@@ -70,6 +70,7 @@ interface CoreExports {
   run(cpu: number, budget: number): number;
   deliverFault(cpu: number): number;
   instructions(cpu: number): number;
+  flags(cpu: number): number;
   shorten(cpu: number, remaining: number): void;
   setIntr(cpu: number, level: number): void;
   nmi(cpu: number): void;
@@ -107,12 +108,15 @@ const FAULT = Object.freeze({ fault: true });
 export class CpuRecord {
   readonly #view: DataView;
   readonly #offsets: ReadonlyMap<string, number>;
+  readonly #readFlags: () => number;
 
   constructor(
     memory: ArrayBuffer,
     readonly base: number,
     offsets: ReadonlyMap<string, number>,
+    readFlags: () => number,
   ) {
+    this.#readFlags = readFlags;
     this.#view = new DataView(memory, base, 0x1_0000);
     this.#offsets = offsets;
   }
@@ -149,9 +153,9 @@ export class CpuRecord {
     return this.#bytes(CPU_ST + 16 * index, 10);
   }
 
-  /** EFLAGS with the lazy flags worked out (assembly/cpu/flags.ts). */
+  /** EFLAGS with the lazy flags worked out. */
   get flags(): number {
-    return (this.get32('eflags') | lazyFlags(this.get32('flT'), this.get64('flA'), this.get64('flR'))) >>> 0;
+    return this.#readFlags() >>> 0;
   }
 
   set flags(value: number) {
@@ -243,7 +247,7 @@ export class Core {
   }
 
   cpu(index: number): CpuRecord {
-    return (this.#cpus[index] ??= new CpuRecord(this.memory.buffer as ArrayBuffer, this.#exports.cpuPointer(index) >>> 0, this.#offsets));
+    return (this.#cpus[index] ??= new CpuRecord(this.memory.buffer as ArrayBuffer, this.#exports.cpuPointer(index) >>> 0, this.#offsets, () => this.#exports.flags(index)));
   }
 
   /** Instructions executed by a CPU so far; exact at any moment, also within a bus word. */
@@ -380,51 +384,5 @@ const offsetsOf = (exports: WebAssembly.Exports): Map<string, number> => {
   return offsets;
 };
 
-const CF = 1;
-const PF = 4;
-const AF = 16;
-const ZF = 64;
-const SF = 128;
-const OF = 0x800;
-const ARITH = CF | PF | AF | ZF | SF | OF;
-const LAZY = { EXPLICIT: 0, ADD: 1, SUB: 2, ADC: 3, SBB: 4, LOGIC: 5, INC: 6, DEC: 7 };
-
-/** The arithmetic flags that a lazy state stands for; `type` is kind * 4 + log2(bytes), `a` and `result` are sign-extended. */
-export const lazyFlags = (type: number, a: bigint, result: bigint): number => {
-  const kind = type >>> 2;
-  if (kind === LAZY.EXPLICIT) return Number(result & 0xffff_ffffn) & ARITH;
-  const bits = 8 << (type & 3);
-  const cut = (value: bigint) => BigInt.asUintN(bits, value);
-  const sign = 1n << BigInt(bits - 1);
-  const r = cut(result);
-  const x = cut(a);
-  const carryIn = kind === LAZY.ADC || kind === LAZY.SBB ? 1n : 0n;
-  let flags = (r === 0n ? ZF : 0) | ((r & sign) !== 0n ? SF : 0) | (evenParity(Number(r & 0xffn)) ? PF : 0);
-  const adjust = (y: bigint) => (((x ^ y ^ r) & 16n) !== 0n ? AF : 0);
-  switch (kind) {
-    case LAZY.ADD:
-    case LAZY.ADC: {
-      const y = cut(r - x - carryIn);
-      flags |= adjust(y) | (x + y + carryIn > cut(-1n) ? CF : 0) | (((x ^ r) & (y ^ r) & sign) !== 0n ? OF : 0);
-      break;
-    }
-    case LAZY.SUB:
-    case LAZY.SBB: {
-      const y = cut(x - r - carryIn);
-      flags |= adjust(y) | (x < y + carryIn ? CF : 0) | (((x ^ y) & (x ^ r) & sign) !== 0n ? OF : 0);
-      break;
-    }
-    case LAZY.INC:
-      flags |= Number(a & 1n) | ((r & 15n) === 0n ? AF : 0) | (r === sign ? OF : 0);
-      break;
-    case LAZY.DEC:
-      flags |= Number(a & 1n) | ((r & 15n) === 15n ? AF : 0) | (r === sign - 1n ? OF : 0);
-      break;
-  }
-  return flags;
-};
-
-const evenParity = (byte: number): boolean => {
-  const folded = byte ^ (byte >> 4);
-  return ((0x9669 >> (folded & 15)) & 1) === 1;
-};
+/** CF, PF, AF, ZF, SF and OF. */
+const ARITH = 0x8d5;
