@@ -8,6 +8,7 @@ import { ApicBus } from '../devices/apic-bus.js';
 import { DebugExit } from '../devices/debug-exit.js';
 import { Debugcon } from '../devices/debugcon.js';
 import type { AccessSize, Device } from '../devices/device.js';
+import { FwCfg } from '../devices/fw-cfg.js';
 import { I8042 } from '../devices/i8042.js';
 import { IoApic } from '../devices/ioapic.js';
 import { KvmClock } from '../devices/kvm-clock.js';
@@ -17,6 +18,7 @@ import { Pic8259 } from '../devices/pic8259.js';
 import { Pit8254 } from '../devices/pit8254.js';
 import { Port92 } from '../devices/port92.js';
 import { RtcCmos } from '../devices/rtc-cmos.js';
+import { TEST_IRQ_PORT, TEST_MEMORY, TEST_PORT, TestDevice } from '../devices/test-device.js';
 import { Uart16550 } from '../devices/uart16550.js';
 import { VirtioBlk } from '../devices/virtio/blk.js';
 import { VirtioConsole, type VirtioConsolePort } from '../devices/virtio/console.js';
@@ -31,8 +33,10 @@ import { CoprocessorError, PostPorts } from './legacy.js';
 const LAPIC_BASE = 0xfee0_0000;
 const IOAPIC_BASE = 0xfec0_0000;
 const IOAPIC_ID = 15;
+const FW_CFG_PORT = 0x510;
 const PM_BASE = 0x600;
 const SCI_IRQ = 9;
+const ISA_LINES = 16;
 const SERIAL = [
   { port: 0x3f8, irq: 4 },
   { port: 0x2f8, irq: 3 },
@@ -123,6 +127,7 @@ export class PcBoard {
     attach(new I8042({ clock, keyboardIrq: isa(1), auxIrq: isa(12), onA20: pins.setA20, onReset: () => options.onReset('keyboard-controller'), log }), 0x60, 0x64);
     attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
     attach(new PostPorts(), 0x80);
+    attach(new FwCfg({ ramBytes: options.ramBytes, cpus: options.cpus }), FW_CFG_PORT);
     this.coprocessorError = attach(new CoprocessorError(isa(13)), 0xf0);
     this.#pm = attach(
       new AcpiPm({
@@ -168,7 +173,10 @@ export class PcBoard {
       const nsToTsc = (ns: number) => options.nsToTsc(cpu, ns);
       this.#kvmClocks.push(attach(new KvmClock({ name: `kvm-clock${cpu}`, clock, memory, startSeconds: options.epochSeconds, nsToTsc })));
     }
-    if (options.debugExitPort !== undefined) attach(new DebugExit({ onExit: options.onDebugExit }), options.debugExitPort);
+    if (options.debugExitPort !== undefined) {
+      attach(new DebugExit({ onExit: options.onDebugExit }), options.debugExitPort);
+      attach(new TestDevice({ irqs: Array.from({ length: ISA_LINES }, (_, n) => isa(n)) }), TEST_PORT, TEST_IRQ_PORT, TEST_MEMORY);
+    }
     if (options.debugconPort !== undefined && options.debugcon !== undefined) attach(new Debugcon({ backend: options.debugcon }), options.debugconPort);
   }
 

@@ -12,8 +12,8 @@ export const PM_TIMER_HZ = 3_579_545;
 /** What the FADT gives as ACPI_ENABLE and ACPI_DISABLE, written to the SMI command port. */
 export const ACPI_ENABLE = 0xf1;
 export const ACPI_DISABLE = 0xf0;
-/** What the DSDT's _S5 package gives as SLP_TYP: the type of a power-off. */
-export const S5_SLEEP_TYPE = 5;
+/** What the DSDT's _S5 package gives as SLP_TYP: the type of a power-off. As in QEMU, whose small guests write it without reading the table. */
+export const S5_SLEEP_TYPE = 0;
 /** The FADT's RESET_VALUE for the reset register. */
 export const ACPI_RESET_VALUE = 0x06;
 
