@@ -1,6 +1,6 @@
 // Control and debug registers. SDM vol. 3, 2.5, 4.1 (modes of paging), 9.8.5 (IA-32e activation), 17.2.
 import { tprRead, tprWrite } from "../imports";
-import { requestStop, updateMode } from "../interp/mode";
+import { eventPending, requestStop, updateMode } from "../interp/mode";
 import { readPhys } from "../mmu/physical";
 import { flushTlb, flushTlbAll } from "../mmu/tlb";
 import { fault, faultCode, Vector } from "./fault";
@@ -146,7 +146,7 @@ export function writeDr(cpu: Cpu, n: u32, value: u64): void {
     default:
       cpu.dr7 = (value & 0xffff_23ff) | DR7_FIXED;
       updateMode(cpu);
-      requestStop(cpu);
+      if (eventPending(cpu)) requestStop(cpu);
       break;
   }
 }

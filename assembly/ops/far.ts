@@ -12,7 +12,7 @@ import { Switch, returnFromTask, switchTask } from "../cpu/task";
 import {
   AC, ARITH, CR0_PE, CR4_VME, Cpu, DF, EFER_SCE, ID, IF, IOPL, NT, RF, Seg, TF, VIF, VIP, VM, setSeg,
 } from "../cpu/state";
-import { requestStop, updateMode } from "../interp/mode";
+import { eventPending, requestStop, updateMode } from "../interp/mode";
 import { memLin, memRead, readLin, writeSys } from "../mmu/access";
 import { dropStack, flagsChanged, loadStackAt, peekStack, pushValue, storeStack } from "./stack";
 
@@ -232,7 +232,7 @@ export function iret(cpu: Cpu, i: Insn): void {
   cpu.nmiMasked = 0;
   // RF is only kept when somebody looks at it: it lets one instruction pass its breakpoint.
   if ((cpu.dr7 & 0xff) == 0) cpu.eflags &= ~RF;
-  if ((cpu.eflags & ~old & (IF | TF)) != 0) requestStop(cpu);
+  if (eventPending(cpu)) requestStop(cpu);
 }
 
 function iretReal(cpu: Cpu, size: u32): void {
@@ -360,7 +360,6 @@ export function sysret(cpu: Cpu, i: Insn): void {
   if ((cpu.efer & EFER_SCE) == 0 || !is64(cpu)) fault(cpu, Vector.UD);
   needCpl0(cpu);
   const base = <u32>(cpu.star >> 48);
-  const old = cpu.eflags;
   if (rexW(i)) {
     if (!isCanonical(cpu.rcx)) faultCode(cpu, Vector.GP, 0);
     setFlat(cpu, Seg.CS, (base + 16) | 3, CODE_64 | DPL_3);
@@ -374,7 +373,7 @@ export function sysret(cpu: Cpu, i: Insn): void {
   if ((cpu.dr7 & 0xff) == 0) cpu.eflags &= ~RF;
   cpu.cpl = 3;
   updateMode(cpu);
-  if ((cpu.eflags & ~old & (IF | TF)) != 0) requestStop(cpu);
+  if (eventPending(cpu)) requestStop(cpu);
 }
 
 export function sysenter(cpu: Cpu, i: Insn): void {

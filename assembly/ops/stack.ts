@@ -7,7 +7,7 @@ import { is64, isCanonical, isProtected, isV86, loadSegment, mergeSp, stackMask 
 import {
   AC, ARITH, CR4_VME, Cpu, DF, ID, IF, IOPL, NT, RF, Seg, TF, VIF, VIP, VM, getGpr, getReg, segSel, setGpr, setReg,
 } from "../cpu/state";
-import { requestStop, updateMode } from "../interp/mode";
+import { eventPending, requestStop, updateMode } from "../interp/mode";
 import { memLin, memRead, memWrite, probeWrite, readLin, writeLin } from "../mmu/access";
 
 const RSP: u8 = 32;
@@ -205,5 +205,5 @@ export function popf(cpu: Cpu, i: Insn): void {
 export function flagsChanged(cpu: Cpu, old: u32): void {
   const now = cpu.eflags;
   if (((now ^ old) & (TF | AC | VM)) != 0) updateMode(cpu);
-  if ((now & ~old & (IF | TF)) != 0) requestStop(cpu);
+  if ((now & ~old & (IF | TF)) != 0 && eventPending(cpu)) requestStop(cpu);
 }

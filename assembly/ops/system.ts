@@ -12,7 +12,7 @@ import {
   CF, CR0_PE, CR0_TS, CR4_FSGSBASE, CR4_OSXSAVE, CR4_PCE, CR4_PCIDE, CR4_PVI, CR4_TSD, CR4_VME, Cpu, IF, IOPL, Seg, VIF, VIP, getGpr, getReg, segBase,
   setReg,
 } from "../cpu/state";
-import { requestStop, updateMode } from "../interp/mode";
+import { eventPending, requestStop, updateMode } from "../interp/mode";
 import { memLin, memRead, probeRead, probeWrite, readLin, writeLin } from "../mmu/access";
 import { flushTlb, flushTlbAll, flushTlbPage } from "../mmu/tlb";
 
@@ -142,7 +142,7 @@ export function sti(cpu: Cpu, i: Insn): void {
   } else if ((cpu.eflags & IF) == 0) {
     cpu.eflags |= IF;
     cpu.shadow = 1;
-    requestStop(cpu);
+    if (eventPending(cpu)) requestStop(cpu);
   }
 }
 
