@@ -7,8 +7,8 @@ import { fault, faultCode, Vector } from "./fault";
 import { DR6_BD } from "./interrupt";
 import { ATTR_L, is64, isLong, needCpl0 } from "./segment";
 import {
-  CR0_ET, CR0_PE, CR0_PG, CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, CR4_PCE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_PVI,
-  CR4_TSD, CR4_VME, Cpu, EFER_LMA, EFER_LME,
+  CR0_ET, CR0_PE, CR0_PG, CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, CR4_PCE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_PVI, CR4_TSD,
+  CR4_VME, Cpu, EFER_LMA, EFER_LME,
 } from "./state";
 
 /** Width of physical addresses, as CPUID 8000_0008 reports and mmu/walk.ts has it. */

@@ -7,12 +7,10 @@ import { getFlags } from "./flags";
 import { fault, faultCode, Vector } from "./fault";
 import {
   ATTR_B, ATTR_L, ATTR_P, attrOf, baseOf, checkStack, checkTarget, dplOf, fetchDescriptor, innerStack, innerStack64, inLimit, is64, isCanonical,
-  isCodeAttr, isConforming, isLong, isV86, limitOf, markAccessed, mergeSp, setCs, setFromDescriptor, setNull, setReal, stackMask, systemLin,
+  isCodeAttr, isConforming, isLong, isV86, limitOf, markAccessed, mergeSp, setCs, setFromDescriptor, setReal, stackMask, systemLin,
 } from "./segment";
 import { Switch, switchTask } from "./task";
-import {
-  AC, CR0_PE, CR4_DE, CR4_VME, Cpu, Exit, IF, IOPL, NT, RF, Seg, TF, VIF, VM, setSeg,
-} from "./state";
+import { AC, CR0_PE, CR4_DE, CR4_VME, Cpu, Exit, IF, IOPL, NT, RF, Seg, TF, VIF, VM, setSeg } from "./state";
 
 /** What raised the interrupt: it decides the DPL check and the EXT bit of error codes. */
 export namespace Kind {

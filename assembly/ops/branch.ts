@@ -1,10 +1,10 @@
 // Near transfers in every mode: 16-bit targets wrap, legacy ones obey the CS limit, 64-bit ones must be canonical (and ignore 66).
-import { Insn, asz, isMem, osz } from "../decode/insn";
+import { Insn, asz, osz } from "../decode/insn";
 import { rmRead } from "../decode/operand";
 import { faultCode, Vector } from "../cpu/fault";
 import { cond, getZF } from "../cpu/flags";
 import { is64, isCanonical } from "../cpu/segment";
-import { Cpu, getReg } from "../cpu/state";
+import { Cpu } from "../cpu/state";
 import { dropStack, peekStack, pushValue } from "./stack";
 
 /** Operand size in bytes; always 8 in 64-bit mode. */

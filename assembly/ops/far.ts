@@ -1,20 +1,18 @@
 // Far jumps, calls and returns, IRET and software interrupts. SDM vol. 2; vol. 3, 5.8 (gates), 20.2 (virtual-8086).
 import { Insn, ea, osz, rexW, seg } from "../decode/insn";
 import { fault, faultCode, Vector } from "../cpu/fault";
-import { getArith, getFlags, getOF, setFlags } from "../cpu/flags";
+import { getFlags, getOF, setFlags } from "../cpu/flags";
 import { Kind, debugException, deliverInterrupt, push } from "../cpu/interrupt";
 import {
-  ATTR_B, ATTR_L, ATTR_P, ATTR_S, attrOf, baseOf, checkCodeDirect, checkCodeReturn, checkStack, checkTarget, dplOf, dropInnerSegments, fetchDescriptor,
-  fetchUpper, innerStack, innerStack64, is64, isCanonical, isCodeAttr, isConforming, isLong, isProtected, isV86, limitOf, markAccessed, mergeSp, needCpl0,
-  setCs, setFromDescriptor, setReal, stackMask,
+  ATTR_B, ATTR_L, ATTR_P, ATTR_S, attrOf, baseOf, checkCodeDirect, checkCodeReturn, checkStack, checkTarget, dplOf, dropInnerSegments,
+  fetchDescriptor, fetchUpper, innerStack, innerStack64, is64, isCanonical, isCodeAttr, isConforming, isLong, isProtected, isV86, limitOf,
+  markAccessed, mergeSp, needCpl0, setCs, setFromDescriptor, setReal, stackMask,
 } from "../cpu/segment";
 import { Switch, returnFromTask, switchTask } from "../cpu/task";
-import {
-  AC, ARITH, CR0_PE, CR4_VME, Cpu, DF, EFER_SCE, ID, IF, IOPL, NT, RF, Seg, TF, VIF, VIP, VM, setSeg,
-} from "../cpu/state";
+import { AC, ARITH, CR0_PE, CR4_VME, Cpu, DF, EFER_SCE, ID, IF, IOPL, NT, RF, Seg, TF, VIF, VIP, VM, setSeg } from "../cpu/state";
 import { eventPending, requestStop, updateMode } from "../interp/mode";
-import { memLin, memRead, readLin, writeSys } from "../mmu/access";
-import { dropStack, flagsChanged, loadStackAt, peekStack, pushValue, storeStack } from "./stack";
+import { memLin, readLin, writeSys } from "../mmu/access";
+import { dropStack, loadStackAt, peekStack, storeStack } from "./stack";
 
 /** Operand size in bytes. */
 // @ts-ignore: decorator

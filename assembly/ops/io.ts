@@ -3,7 +3,7 @@ import { portRead, portWrite } from "../imports";
 import { Insn, asz, osz, rep, seg, thisRip } from "../decode/insn";
 import { faultCode, Vector } from "../cpu/fault";
 import { portBreakpoint } from "../cpu/interrupt";
-import { is64, isLong, systemLin } from "../cpu/segment";
+import { is64, systemLin } from "../cpu/segment";
 import { CR0_PE, Cpu, DF, IOPL, Seg, TF, VM } from "../cpu/state";
 import { memLin, probeWrite, readLin, readSys, writeLin } from "../mmu/access";
 

@@ -1,14 +1,12 @@
 // PUSH, POP and their relatives. SDM vol. 2. Registers change after the last access that can fault.
 import { Insn, asz, ea, isMem, osz, seg } from "../decode/insn";
 import { rmRead } from "../decode/operand";
-import { fault, faultCode, Vector } from "../cpu/fault";
+import { faultCode, Vector } from "../cpu/fault";
 import { getFlags, setFlags } from "../cpu/flags";
-import { is64, isCanonical, isProtected, isV86, loadSegment, mergeSp, stackMask } from "../cpu/segment";
-import {
-  AC, ARITH, CR4_VME, Cpu, DF, ID, IF, IOPL, NT, RF, Seg, TF, VIF, VIP, VM, getGpr, getReg, segSel, setGpr, setReg,
-} from "../cpu/state";
+import { is64, isCanonical, isV86, loadSegment, mergeSp, stackMask } from "../cpu/segment";
+import { AC, ARITH, CR4_VME, Cpu, DF, ID, IF, IOPL, NT, RF, Seg, TF, VIF, VIP, VM, getGpr, getReg, segSel, setReg } from "../cpu/state";
 import { eventPending, requestStop, updateMode } from "../interp/mode";
-import { memLin, memRead, memWrite, probeWrite, readLin, writeLin } from "../mmu/access";
+import { memLin, memRead, memWrite, probeWrite } from "../mmu/access";
 
 const RSP: u8 = 32;
 

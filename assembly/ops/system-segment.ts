@@ -4,7 +4,8 @@ import { rmRead, rmReadForWrite, rmWrite } from "../decode/operand";
 import { fault, Vector } from "../cpu/fault";
 import { setFlags } from "../cpu/flags";
 import {
-  ATTR_CODE, ATTR_DOWN, ATTR_S, ATTR_WRITE, attrOf, dplOf, is64, isLong, isProtected, limitOf, loadLdt, loadSegment, loadTr, needCpl0, peekDescriptor,
+  ATTR_CODE, ATTR_DOWN, ATTR_S, ATTR_WRITE, attrOf, dplOf, is64, isLong, isProtected, limitOf, loadLdt, loadSegment, loadTr, needCpl0,
+  peekDescriptor,
 } from "../cpu/segment";
 import { Cpu, Seg, ZF, setReg } from "../cpu/state";
 import { memLin, readLin } from "../mmu/access";

@@ -1,19 +1,18 @@
 // System instructions. SDM vol. 2. Those of the segment registers are in system-segment.ts.
 import { entropy } from "../imports";
-import { Insn, asz, ea, isMem, osz, rexW, seg } from "../decode/insn";
+import { Insn, ea, isMem, osz, seg } from "../decode/insn";
 import { rmRead, rmWrite } from "../decode/operand";
 import { readCr, readDr, writeCr, writeCr0, writeDr } from "../cpu/control";
 import { executeCpuid } from "../cpu/cpuid";
 import { fault, faultCode, Vector } from "../cpu/fault";
 import { setArith } from "../cpu/flags";
 import { readMsr, readTsc, writeMsr } from "../cpu/msr";
-import { is64, isCanonical, isProtected, isV86, needCpl0 } from "../cpu/segment";
+import { is64, isCanonical, isV86, needCpl0 } from "../cpu/segment";
 import {
-  CF, CR0_PE, CR0_TS, CR4_FSGSBASE, CR4_OSXSAVE, CR4_PCE, CR4_PCIDE, CR4_PVI, CR4_TSD, CR4_VME, Cpu, IF, IOPL, Seg, VIF, VIP, getGpr, getReg, segBase,
-  setReg,
+  CF, CR0_PE, CR0_TS, CR4_FSGSBASE, CR4_OSXSAVE, CR4_PCIDE, CR4_PVI, CR4_TSD, CR4_VME, Cpu, IF, IOPL, Seg, VIF, VIP, getReg, segBase, setReg,
 } from "../cpu/state";
 import { eventPending, requestStop, updateMode } from "../interp/mode";
-import { memLin, memRead, probeRead, probeWrite, readLin, writeLin } from "../mmu/access";
+import { memLin, probeWrite, readLin, writeLin } from "../mmu/access";
 import { flushTlb, flushTlbAll, flushTlbPage } from "../mmu/tlb";
 
 export { arpl, lar, lfp, lfpSs, lldt, lsl, ltr, movSE, sldt, str, verr, verw } from "./system-segment";
