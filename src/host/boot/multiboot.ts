@@ -77,7 +77,7 @@ export const bootMultiboot = (memory: BootMemory, cpu: CpuRecord, boot: Multiboo
   const { entry, end, sections } = loadImage(memory, boot.kernel, header, name);
   writeInfo(memory, boot, end, sections, name);
   memory.write(GDT, gdt(32));
-  enterProtected(cpu, { entry, codeSelector: 0x10, dataSelector: 0x18, gdt: GDT, registers: { rax: BOOT_MAGIC, rbx: INFO } });
+  enterProtected(cpu, { entry, codeSelector: 0x10, dataSelector: 0x18, gdt: GDT, registers: { rax: BOOT_MAGIC, rbx: INFO, rsp: INFO } });
   return { protocol: 'multiboot', entry };
 };
 

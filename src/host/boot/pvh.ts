@@ -56,6 +56,6 @@ export const bootPvh = (memory: BootMemory, cpu: CpuRecord, boot: PvhBoot): Boot
     memory.u64(MODULE_LIST + 8, boot.initrd.length);
   }
   memory.write(GDT, gdt(32));
-  enterProtected(cpu, { entry, codeSelector: 0x10, dataSelector: 0x18, gdt: GDT, registers: { rbx: START_INFO } });
+  enterProtected(cpu, { entry, codeSelector: 0x10, dataSelector: 0x18, gdt: GDT, registers: { rbx: START_INFO, rsp: START_INFO } });
   return { protocol: 'pvh', entry };
 };
