@@ -1,5 +1,5 @@
 // Memory as instructions see it. `lin` is a linear address; `off` an offset in a segment, already wrapped to the address size.
-import { Cpu, CR0_AM, AC, Mode, Seg, segAttr, segBase, segLimit } from "../cpu/state";
+import { Cpu, CR0_AM, AC, EFER_LMA, Mode, Seg, segAttr, segBase, segLimit } from "../cpu/state";
 import { fault, faultCode, Vector } from "../cpu/fault";
 import { dataBreakpoint } from "../cpu/interrupt";
 import { Insn, seg } from "../decode/insn";
@@ -13,8 +13,7 @@ const PAGE: u64 = 0xfff;
 
 /** #GP(0), or #SS(0) when the instruction addresses the stack, for an address whose upper bits are no sign extension. */
 function checkCanonical(cpu: Cpu, lin: u64): void {
-  if ((cpu.mode & Mode.SIZE) != Mode.CODE64) return;
-  if (<u64>((<i64>lin << 16) >> 16) == lin) return;
+  if ((cpu.efer & EFER_LMA) == 0 || <u64>((<i64>lin << 16) >> 16) == lin) return;
   const insn = cpu.insn;
   faultCode(cpu, insn != 0 && seg(changetype<Insn>(insn)) == Seg.SS ? Vector.SS : Vector.GP, 0);
 }
@@ -78,8 +77,9 @@ function inspect(cpu: Cpu, lin: u64, size: u32, write: bool): void {
 
 // ---- linear accesses ----
 
+/** The address `k` bytes on. Outside of 64-bit mode it wraps at 4 GiB, unless it is the system's own (tables, handlers' stacks). */
 // @ts-ignore: decorator
-@inline function mask(cpu: Cpu, lin: u64): u64 { return lin & cpu.addrMask; }
+@inline function onward(cpu: Cpu, lin: u64, k: u64): u64 { return lin >> 32 ? lin + k : (lin + k) & cpu.addrMask; }
 
 /** Reads T at a linear address with the current privilege. */
 export function readLin<T>(cpu: Cpu, lin: u64): T {
@@ -96,7 +96,7 @@ export function readMiss<T>(cpu: Cpu, lin: u64): T {
 function readAs<T>(cpu: Cpu, lin: u64, access: u32): T {
   if (sizeof<T>() > 1 && (lin & PAGE) + sizeof<T>() > 0x1000) {
     let v: u64 = 0;
-    for (let k: u64 = 0; k < sizeof<T>(); k++) v |= <u64>readPhys<u8>(cpu, translate(cpu, mask(cpu, lin + k), access)) << (k << 3);
+    for (let k: u64 = 0; k < sizeof<T>(); k++) v |= <u64>readPhys<u8>(cpu, translate(cpu, onward(cpu, lin, k), access)) << (k << 3);
     return <T>v;
   }
   return readPhys<T>(cpu, translate(cpu, lin, access));
@@ -117,18 +117,21 @@ export function writeMiss<T>(cpu: Cpu, lin: u64, value: T): void {
 function writeAs<T>(cpu: Cpu, lin: u64, value: T, access: u32): void {
   if (sizeof<T>() > 1 && (lin & PAGE) + sizeof<T>() > 0x1000) {
     translate(cpu, lin, access);
-    translate(cpu, mask(cpu, lin + sizeof<T>() - 1), access);
+    translate(cpu, onward(cpu, lin, sizeof<T>() - 1), access);
     for (let k: u64 = 0; k < sizeof<T>(); k++) {
-      writePhys<u8>(cpu, translate(cpu, mask(cpu, lin + k), access), <u8>(<u64>value >> (k << 3)));
+      writePhys<u8>(cpu, translate(cpu, onward(cpu, lin, k), access), <u8>(<u64>value >> (k << 3)));
     }
     return;
   }
   writePhys<T>(cpu, translate(cpu, lin, access), value);
 }
 
-/** Reads with supervisor privilege whatever the CPL: descriptor tables, TSS. */
-export function readSys<T>(cpu: Cpu, lin: u64): T { return readAs<T>(cpu, mask(cpu, lin), 0); }
-export function writeSys<T>(cpu: Cpu, lin: u64, value: T): void { writeAs<T>(cpu, mask(cpu, lin), value, WRITE); }
+/** Reads with supervisor privilege whatever the CPL: descriptor tables, TSS. Their addresses have 64 bits in all of long mode. */
+export function readSys<T>(cpu: Cpu, lin: u64): T { return readAs<T>(cpu, systemMask(cpu, lin), 0); }
+export function writeSys<T>(cpu: Cpu, lin: u64, value: T): void { writeAs<T>(cpu, systemMask(cpu, lin), value, WRITE); }
+
+// @ts-ignore: decorator
+@inline function systemMask(cpu: Cpu, lin: u64): u64 { return cpu.efer & EFER_LMA ? lin : lin & 0xffff_ffff; }
 
 export function readLin128(cpu: Cpu, lin: u64): v128 {
   const e = entryAt(cpu.tlbRead, lin);
@@ -136,7 +139,7 @@ export function readLin128(cpu: Cpu, lin: u64): v128 {
   if (cpu.tlbRead != readTable(cpu, cpu.cpl == 3)) inspect(cpu, lin, 16, false);
   const access = cpu.cpl == 3 ? USER : 0;
   const lo = readAs<u64>(cpu, lin, access);
-  const hi = readAs<u64>(cpu, mask(cpu, lin + 8), access);
+  const hi = readAs<u64>(cpu, onward(cpu, lin, 8), access);
   return i64x2.replace_lane(i64x2.splat(lo), 1, hi);
 }
 
@@ -149,9 +152,9 @@ export function writeLin128(cpu: Cpu, lin: u64, value: v128): void {
   if (cpu.tlbWrite != writeTable(cpu, cpu.cpl == 3)) inspect(cpu, lin, 16, true);
   const access = cpu.cpl == 3 ? USER | WRITE : WRITE;
   translate(cpu, lin, access);
-  translate(cpu, mask(cpu, lin + 15), access);
+  translate(cpu, onward(cpu, lin, 15), access);
   writeAs<u64>(cpu, lin, i64x2.extract_lane(value, 0), access);
-  writeAs<u64>(cpu, mask(cpu, lin + 8), i64x2.extract_lane(value, 1), access);
+  writeAs<u64>(cpu, onward(cpu, lin, 8), i64x2.extract_lane(value, 1), access);
 }
 
 /** Faults now if a read of `size` bytes, at most a page, would fault. */
@@ -161,7 +164,7 @@ export function probeWrite(cpu: Cpu, lin: u64, size: u32): void { probe(cpu, lin
 function probe(cpu: Cpu, lin: u64, size: u32, access: u32): void {
   if (cpu.tlbRead != readTable(cpu, cpu.cpl == 3)) inspect(cpu, lin, size, (access & WRITE) != 0);
   translate(cpu, lin, access);
-  if ((lin & PAGE) + size > 0x1000) translate(cpu, mask(cpu, lin + size - 1), access);
+  if ((lin & PAGE) + size > 0x1000) translate(cpu, onward(cpu, lin, size - 1), access);
 }
 
 /** Physical address of an instruction byte; `probe` 1 gives ~0 instead of a fault. */
