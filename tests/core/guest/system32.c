@@ -455,6 +455,33 @@ static void tasks(void) {
   }
 }
 
+// A 16-bit task: code, data and stack in the 64 KiB at 0x10000
+static void task16(void) {
+  static const u8 body[] = {0x9c, 0x8f, 0x06, 0x00, 0x20, 0x16, 0x8f, 0x06, 0x02, 0x20, 0xff, 0x06, 0x04, 0x20, 0x89, 0x26, 0x06, 0x20, 0xcf, 0xeb, 0xeb};
+  u8 *const area = (u8 *)0x10000;
+  u16 *const saw = (u16 *)0x12000;
+  fill();
+  gdt[5] = DESC((u32)tss, sizeof tss - 1, 0x8b, 0);
+  for (unsigned n = 0; n < sizeof body; n++) area[n] = body[n];
+  for (int n = 0; n < 4; n++) saw[n] = 0;
+  for (int n = 0; n < 22; n++) tss16[n] = 0;
+  tss16[8] = 2; // FLAGS
+  tss16[13] = 0x1000; // SP
+  tss16[17] = 0x98; // ES CS SS DS
+  tss16[18] = 0xa0;
+  tss16[19] = 0x98;
+  tss16[20] = 0x98;
+  for (int k = 0; k < 2; k++) {
+    run(call_task16, 0);
+    u16 tr;
+    asm volatile("str %0; clts" : "=r"(tr));
+    text("16 bits "); report();
+    item("fl", saw[0]); item("ss", saw[1]); item("runs", saw[2]); item("sp", saw[3]); item("link", tss16[0]); item("ip", tss16[7]); item("nt", tss16[8]); item("tr", tr);
+    item("busy", (gdt[8] >> 40) & 15);
+    line();
+  }
+}
+
 // Virtual-8086 mode: code at 0x8000
 static u8 *const low = (u8 *)0x8000;
 static u32 v86_flags;
@@ -552,6 +579,7 @@ void main(void) {
   cr();
   debug();
   tasks();
+  task16();
   v86_tests();
   text("done\n");
   outb(0xf4, 0);
