@@ -4,7 +4,7 @@
 set -e
 cd "$(dirname "$0")"
 FLAGS="-O1 -ffreestanding -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables -nostdlib -static -Wl,-T,link.ld -Wl,--build-id=none -Wl,-z,max-page-size=4096"
-gcc -m32 $FLAGS -Wl,-m,elf_i386 -o ../fixtures/system32.elf start32.S system32.c
+gcc -m32 $FLAGS -Wl,-m,elf_i386 -o ../fixtures/system32.elf start32.S real16.S system32.c
 gcc -m64 -mno-red-zone -mgeneral-regs-only $FLAGS -o ../fixtures/system64.tmp start64.S system64.c
 objcopy -S ../fixtures/system32.elf
 objcopy -S -O elf32-i386 ../fixtures/system64.tmp ../fixtures/system64.elf

@@ -552,6 +552,16 @@ static void v86_tests(void) {
   V86("ud2", 0x0f, 0x0b)
 }
 
+extern u8 real_start[], real_end[];
+static void real_mode(void) {
+  static const struct { u16 limit; u32 base; } __attribute__((packed)) vectors = {0x3ff, 0};
+  u8 *const area = (u8 *)0x10000;
+  for (unsigned n = 0; n < real_end - real_start; n++) area[n] = real_start[n];
+  text("real mode\n");
+  // FS keeps its limit of 4 GiB
+  asm volatile("lidt %0; mov %1,%%fs; mov %2,%%ds; mov %2,%%es; mov %2,%%ss; mov $0xf000,%%esp; ljmp $0xa0,$0" ::"m"(vectors), "r"(0x10), "r"(0x98));
+}
+
 void main(void) {
   outb(0x21, 0xff);
   outb(0xa1, 0xff);
@@ -581,6 +591,5 @@ void main(void) {
   tasks();
   task16();
   v86_tests();
-  text("done\n");
-  outb(0xf4, 0);
+  real_mode();
 }
