@@ -17,6 +17,7 @@ const USAGE = `usage: node tests/bench/linux.mjs [options]
   --repeat N      rounds; every round runs every contender once, the table has medians (3)
   --node SPEC     Node for vmlet and v86: current, a version (24) or a path; may be repeated
   --sources DIR   folder of gb.c and init (VMLET_BENCH_DIR, else shared/bench beside the repository)
+  --cpu-time      count the processor time of each contender in place of wall time, for a busy machine
   --timeout S     wall seconds for one contender (300)
   --json          the figures as JSON, on stdout
   --out FILE      the figures as JSON, to a file
@@ -76,13 +77,13 @@ const ratios = (entries, times) => {
   return columns;
 };
 
-const report = ({ entries, times, comparisons, peaks }) => {
+const report = ({ entries, times, comparisons, peaks, clock }) => {
   const shown = entries.filter(({ key }) => times[key]?.total !== undefined);
   const seconds = value => (value === undefined ? '' : value >= 10 ? value.toFixed(1) : value >= 0.1 ? value.toFixed(2) : value.toFixed(3));
   const factor = value => (value === undefined ? '' : value >= 10 ? value.toFixed(1) : value.toFixed(2));
   const rows = ROWS.map(row => [row, ...shown.map(({ key }) => seconds(times[key][row]))]);
   rows.push(['peak memory of the process, MB', ...shown.map(({ key }) => (peaks[key] === undefined ? '' : peaks[key].toFixed(0)))]);
-  const parts = ['### Seconds (medians)', table(['row', ...shown.map(({ key }) => key)], rows)];
+  const parts = [`### Seconds of ${clock} time (medians)`, table(['row', ...shown.map(({ key }) => key)], rows)];
   if (comparisons.length > 0) {
     const ratioRows = ROWS.map(row => [row, ...comparisons.map(({ rows: all }) => factor(all[row]))]);
     ratioRows.push(['geometric mean of the workloads', ...comparisons.map(({ mean }) => factor(mean))]);
@@ -95,6 +96,7 @@ await main(async () => {
   const { values } = parseArgs({
     options: {
       only: { type: 'string' }, repeat: { type: 'string' }, node: NODE_OPTION, sources: { type: 'string' }, timeout: { type: 'string', default: '300' },
+      'cpu-time': { type: 'boolean', default: false },
       json: { type: 'boolean' }, out: { type: 'string' }, quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
     },
   });
@@ -125,7 +127,7 @@ await main(async () => {
         if (problems.has(key)) continue;
         try {
           const command = await contender.command(guests[arch], node);
-          const run = await timeMarks(command, { timeoutS, untilExit });
+          const run = await timeMarks(command, { timeoutS, untilExit, cpuTime: values['cpu-time'] && !untilExit });
           (runs[key] ??= []).push(run);
           console.error(`bench:linux: round ${round} of ${repeat}, ${key}: ${run.error ?? `${run.total.toFixed(1)} s`}`);
           if (run.error !== undefined) problems.set(key, `${run.error}\n${run.tail}`);
@@ -139,11 +141,13 @@ await main(async () => {
     const peaks = Object.fromEntries(Object.entries(runs).map(([key, all]) => [key, Math.max(...all.map(({ peakMb }) => peakMb ?? 0)) || undefined]));
     const comparisons = ratios(entries, times);
     const wrong = disagreements(entries, runs);
-    const text = report({ entries, times, comparisons, peaks });
+    const clock = values['cpu-time'] ? 'processor' : 'wall';
+    const text = report({ entries, times, comparisons, peaks, clock });
     const result = {
       benchmark: 'linux',
       host,
       repeat,
+      clock,
       kernels: Object.fromEntries(Object.values(guests).map(({ arch, kernelVersion }) => [arch, kernelVersion])),
       nodes: nodes.map(({ version }) => version),
       runs, times, comparisons, problems: Object.fromEntries(problems), disagreements: wrong, report: text,

@@ -107,6 +107,16 @@ export const processMemory = pid => {
   }
 };
 
+/** Processor time of a process and its threads so far, in steps of 10 ms; undefined where there is no /proc. */
+export const processCpuSeconds = pid => {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return undefined;
+  }
+};
+
 /** Runs a benchmark script in a process of its own and gives the JSON that it prints; its notes go to our stderr. */
 export const runJson = (node, script, args) =>
   new Promise((done, failed) => {
