@@ -8,10 +8,11 @@ export const CPU_STRIDE: usize = 0x0010_0000;
 // Offsets inside a CPU's megabyte. The first 64 KiB are architectural or decode scratch, the rest is derived state (caches).
 export const CPU_XMM: usize = 0x0800; // 16 registers of 16 bytes
 export const CPU_ST: usize = 0x0900; // 8 physical x87 registers of 16 bytes: u64 significand, u16 sign and exponent
+export const CPU_FP: usize = 0x0980; // 64 bytes: the x87 operation in flight (softfp/fp.ts)
 export const CPU_CPUID: usize = 0x1000; // CPUID table: 24-byte rows { leaf, subleaf or ~0, eax, ebx, ecx, edx }, see cpu/cpuid.ts
 export const CPU_CPUID_ROWS: u32 = 128;
 export const CPU_SCRATCH: usize = 0x2000; // one uncached block (single steps, partial budgets)
-export const CPU_BOUNCE: usize = 0x3000; // 64 bytes for accesses that are not plain RAM
+export const CPU_TASK: usize = 0x3100; // 64 bytes: the state segment being loaded (cpu/task.ts)
 
 export const TLB_ENTRIES: u32 = 4096;
 export const TLB_BYTES: usize = 0x1_0000;
