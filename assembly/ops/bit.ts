@@ -119,14 +119,19 @@ function bswapBy<T>(cpu: Cpu, i: Insn): void {
 function movbeLoadBy<T>(cpu: Cpu, i: Insn): void { setReg<T>(cpu, i.a, swapped<T>(rmRead<T>(cpu, i))); }
 function movbeStoreBy<T>(cpu: Cpu, i: Insn): void { rmWrite<T>(cpu, i, swapped<T>(getReg<T>(cpu, i.a))); }
 
-/** CRC-32C, polynomial 1EDC6F41h reflected. The operand size is that of the source; the register is 32 bits wide, upper half cleared. */
+/** Remainders of the 16 nibbles for CRC-32C, polynomial 1EDC6F41h reflected. */
+const CRC_NIBBLES: usize = memory.data<u32>([
+  0x0000_0000, 0x105e_c76f, 0x20bd_8ede, 0x30e3_49b1, 0x417b_1dbc, 0x5125_dad3, 0x61c6_9362, 0x7198_540d,
+  0x82f6_3b78, 0x92a8_fc17, 0xa24b_b5a6, 0xb215_72c9, 0xc38d_26c4, 0xd3d3_e1ab, 0xe330_a81a, 0xf36e_6f75,
+]);
+
+/** The operand size is that of the source; the register is 32 bits wide, upper half cleared. */
 function crc32By<T>(cpu: Cpu, i: Insn): void {
   let data = <u64>rmRead<T>(cpu, i);
   let crc = getReg<u32>(cpu, i.a);
-  for (let n: u32 = 0; n < <u32>sizeof<T>(); n++) {
-    crc ^= <u32>data & 0xff;
-    data >>= 8;
-    for (let k = 0; k < 8; k++) crc = (crc >> 1) ^ (0x82f6_3b78 & (0 - (crc & 1)));
+  for (let n: u32 = 0; n < <u32>sizeof<T>() * 2; n++) {
+    crc = (crc >> 4) ^ load<u32>(CRC_NIBBLES + <usize>(((crc ^ <u32>data) & 15) << 2));
+    data >>= 4;
   }
   setReg<u32>(cpu, i.a, crc);
 }
