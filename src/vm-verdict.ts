@@ -36,7 +36,6 @@ export interface Ending {
 
 const PANIC = /^(?:\[[ \d.]+\](?:\[[^\]]*\])? *)?Kernel panic - not syncing/;
 const PANIC_END = /---\[ end Kernel panic/;
-const LINUX = /^(?:\[[ \d.]+\](?:\[[^\]]*\])? *)?(?:Linux version |Booting the kernel)/;
 const INIT = /(?:Run \S+ as init process|^vmlet-init: started)/;
 const MAX_LINE = 4096;
 
@@ -86,7 +85,7 @@ export class GuestWatch {
   }
 
   #take(line: string): void {
-    if (LINUX.test(line)) this.reach('kernel');
+    if (line !== '') this.reach('kernel');
     if (INIT.test(line)) this.reach('init');
     if (this.#panic === undefined && PANIC.test(line)) {
       this.#panic = line.replace(/^.*?Kernel panic - not syncing:? */, '');

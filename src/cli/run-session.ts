@@ -1,7 +1,6 @@
 // One `vmlet run`, from the first check to the exit code.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { configError } from '../config.js';
-import { VmletError } from '../errors.js';
 import { VM, type VMInternals } from '../vm.js';
 import type { VMExit } from '../vm-verdict.js';
 import type { ExitStatus, GuestProcess } from '../vm-process.js';
@@ -215,7 +214,7 @@ export class RunSession {
 
   #failure(error: unknown): Outcome {
     const interrupted = this.#interrupts.exitCode;
-    if (interrupted !== undefined && error instanceof VmletError && error.code === 'ERR_VMLET_ABORTED') return { reason: 'interrupted', exitCode: interrupted, text: 'interrupted' };
+    if (interrupted !== undefined && this.#abort.signal.aborted) return { reason: 'interrupted', exitCode: interrupted, text: 'interrupted' };
     return { reason: 'host-error', exitCode: ExitCode.HOST, text: errorText(error), note: true };
   }
 
