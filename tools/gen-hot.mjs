@@ -115,9 +115,9 @@ group('SHIFT_CL', [3, 2], (k, s) => ({
   code: `const c = <u32>load<u8>(p, 8) & ${s ? 63 : 31}; if (c) ${SET(DQ[s], `${SHIFTS[k]}<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, c)`)};${s ? '' : ` else ${SET('u32', A('u32'))};`}`,
   facts: R,
 }));
-group('IMUL_RR', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, ${B(DQ[s])})`)};`, facts: W, quiet: next + 6 + s }));
-group('IMUL_RI', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${B(DQ[s])}, ${IMM(DQ[s])})`)};`, facts: W, quiet: next + 6 + s }));
-group('IMUL_RM', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} ${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, m)`)};`, facts: W | F }));
+group('IMUL_RR', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, ${B(DQ[s])})`)};`, facts: W | R, quiet: next + 6 + s }));
+group('IMUL_RI', [2], s => ({ code: `${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${B(DQ[s])}, ${IMM(DQ[s])})`)};`, facts: W | R, quiet: next + 6 + s }));
+group('IMUL_RM', [2], s => ({ code: `${LOAD(DQ[s], 'm', EA)} ${SET(DQ[s], `imul2<Interp, ${DQ[s]}>(b, ${A(DQ[s])}, m)`)};`, facts: W | R | F }));
 group('QIMUL_RR', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>(${A(DQ[s])} * ${B(DQ[s])})`)};` }));
 group('QIMUL_RI', [2], s => ({ code: `${SET(DQ[s], `<${DQ[s]}>(${B(DQ[s])} * ${IMM(DQ[s])})`)};` }));
 const CC = [

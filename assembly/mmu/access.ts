@@ -69,7 +69,7 @@ export function ramWrite(cpu: Cpu, lin: u64): usize {
 /** Alignment checks and data breakpoints; reached only while updateMode has switched the fast tables off. */
 function inspect(cpu: Cpu, lin: u64, size: u32, write: bool): void {
   if ((cpu.eflags & AC) != 0 && (cpu.cr0 & CR0_AM) != 0 && cpu.cpl == 3) {
-    const align = size == 16 ? 8 : size;
+    const align: u32 = size == 16 ? 8 : (size & (size - 1)) == 0 ? size : 1;
     if (lin & <u64>(align - 1)) faultCode(cpu, Vector.AC, 0);
   }
   if (cpu.dr7 & 0xff) dataBreakpoint(cpu, lin, size, write);
@@ -117,7 +117,7 @@ export function writeMiss<T>(cpu: Cpu, lin: u64, value: T): void {
 function writeAs<T>(cpu: Cpu, lin: u64, value: T, access: u32): void {
   if (sizeof<T>() > 1 && (lin & PAGE) + sizeof<T>() > 0x1000) {
     translate(cpu, lin, access);
-    translate(cpu, onward(cpu, lin, sizeof<T>() - 1), access);
+    translate(cpu, onward(cpu, lin, sizeof<T>() - 1) & ~PAGE, access);
     for (let k: u64 = 0; k < sizeof<T>(); k++) {
       writePhys<u8>(cpu, translate(cpu, onward(cpu, lin, k), access), <u8>(<u64>value >> (k << 3)));
     }
@@ -152,7 +152,7 @@ export function writeLin128(cpu: Cpu, lin: u64, value: v128): void {
   if (cpu.tlbWrite != writeTable(cpu, cpu.cpl == 3)) inspect(cpu, lin, 16, true);
   const access = cpu.cpl == 3 ? USER | WRITE : WRITE;
   translate(cpu, lin, access);
-  translate(cpu, onward(cpu, lin, 15), access);
+  translate(cpu, onward(cpu, lin, 15) & ~PAGE, access);
   writeAs<u64>(cpu, lin, i64x2.extract_lane(value, 0), access);
   writeAs<u64>(cpu, onward(cpu, lin, 8), i64x2.extract_lane(value, 1), access);
 }
@@ -164,7 +164,7 @@ export function probeWrite(cpu: Cpu, lin: u64, size: u32): void { probe(cpu, lin
 function probe(cpu: Cpu, lin: u64, size: u32, access: u32): void {
   if (cpu.tlbRead != readTable(cpu, cpu.cpl == 3)) inspect(cpu, lin, size, (access & WRITE) != 0);
   translate(cpu, lin, access);
-  if ((lin & PAGE) + size > 0x1000) translate(cpu, onward(cpu, lin, size - 1), access);
+  if ((lin & PAGE) + size > 0x1000) translate(cpu, onward(cpu, lin, size - 1) & ~PAGE, access);
 }
 
 /** Physical address of an instruction byte; `probe` 1 gives ~0 instead of a fault. */
