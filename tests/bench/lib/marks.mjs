@@ -59,6 +59,7 @@ export const timeMarks = (command, { timeoutS, untilExit = false, cpuTime = fals
     child.stderr.on('data', lineReader());
     child.on('error', error => end(error.message));
     child.on('close', (code, signal) => {
+      if (ended) return;
       result.total = wallSeconds();
       end(untilExit && code === 0 ? undefined : `ended with ${signal ?? `exit code ${code}`} before its last marker`);
     });
