@@ -20,8 +20,7 @@ export type Exit = (typeof Exit)[keyof typeof Exit];
 
 const names = <T extends string>(list: string): T[] => list.trim().split(/\s+/) as T[];
 
-const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'] as const;
-export type SegmentName = (typeof SEGMENTS)[number];
+export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr';
 
 /** The architectural 64-bit fields of a CPU record, in the record's order. */
 export const FIELDS_64 = names(`

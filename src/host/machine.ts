@@ -2,7 +2,7 @@ import { VmletError } from '../errors.js';
 import { CountingGuestLog } from '../logger.js';
 import type { BlockBackend, CharBackend, EntropyBackend } from './backends/backend.js';
 import { SeededEntropy, type Seed } from './backends/entropy.js';
-import { type Hasher, Sha256 } from './backends/hash.js';
+import { type Hasher, isZero, Sha256 } from './backends/hash.js';
 import { NodeWall, type Sleep, type WallClock } from './backends/wall.js';
 import { type NetworkCard, PcBoard } from './board/pc.js';
 import { buildAcpiTables } from './boot/acpi-tables.js';
@@ -27,6 +27,8 @@ const GUEST_PAGE = 4096;
 const PCI_HOLE = { base: 0xc000_0000n, size: 0x4000_0000n };
 /** Instructions per call into the core: V8 optimises the interpreter only between calls. */
 const SLICE = 200_000;
+/** Memory is cleared in pieces, and only where something was written: the rest was never given to this process. */
+const CLEAR_BYTES = 0x1_0000;
 /** How long the host's event loop may wait for its turn. */
 const TURN_MS = 8;
 const EFLAGS_IF = 0x200;
@@ -382,7 +384,11 @@ export class Machine {
 
   #reset(): void {
     this.#resetRequest = undefined;
-    this.core.ram.fill(0);
+    const { ram } = this.core;
+    for (let at = 0; at < ram.length; at += CLEAR_BYTES) {
+      const chunk = ram.subarray(at, at + CLEAR_BYTES);
+      if (!isZero(chunk)) chunk.fill(0);
+    }
     this.#load();
   }
 

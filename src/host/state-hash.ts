@@ -1,4 +1,4 @@
-import type { Hasher } from './backends/hash.js';
+import { type Hasher, isZero } from './backends/hash.js';
 import { type CpuRecord, FIELDS_32, FIELDS_64 } from './core.js';
 
 const PAGE_BYTES = 4096;
@@ -55,10 +55,10 @@ export const hashState = (state: HashedState, hasher: Hasher): string => {
   state.cpus.forEach(cpu => text(cpuState(cpu)));
   const number = new DataView(new ArrayBuffer(4));
   for (let chunk = 0; chunk < state.ram.length; chunk += CHUNK_BYTES) {
-    if (hasher.isZero(state.ram.subarray(chunk, chunk + CHUNK_BYTES))) continue;
+    if (isZero(state.ram.subarray(chunk, chunk + CHUNK_BYTES))) continue;
     for (let at = chunk; at < Math.min(chunk + CHUNK_BYTES, state.ram.length); at += PAGE_BYTES) {
       const page = state.ram.subarray(at, at + PAGE_BYTES);
-      if (hasher.isZero(page)) continue;
+      if (isZero(page)) continue;
       number.setUint32(0, at / PAGE_BYTES, true);
       hasher.update(new Uint8Array(number.buffer));
       hasher.update(page);

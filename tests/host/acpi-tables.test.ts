@@ -14,7 +14,7 @@ const config: AcpiConfig = {
   ioapicId: 15,
   pmBase: 0x600,
   sciIrq: 9,
-  s5SleepType: 5,
+  s5SleepType: 0,
   reset: { port: 0xcf9, value: 6 },
   serials: [
     { port: 0x3f8, irq: 4 },

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { CharBackend, CharSink } from '../../src/host/backends/backend.js';
 import type { Sleep, WallClock } from '../../src/host/backends/wall.js';
+import { S5_SLEEP_TYPE } from '../../src/host/devices/acpi-pm.js';
 import { Machine, type MachineOptions } from '../../src/host/machine.js';
 
 const CORE_FILE = process.env.VMLET_CORE ?? fileURLToPath(new URL('../../dist/core.wasm', import.meta.url));
@@ -111,7 +112,8 @@ export const pics = (...irqs: number[]): number[] => {
 export const EOI = out8(0x20, 0x20);
 /** Counter 0 of the timer in mode 2 (repeating) or 0 (once). */
 export const pit = (mode: 0 | 2, count: number): number[] => [...out8(0x43, 0x30 | (mode << 1)), ...out8(0x40, count & 0xff), ...out8(0x40, count >> 8)];
-export const POWER_OFF = out16(0x604, 0x3400);
+export const POWER_OFF = out16(0x604, 0x2000 | (S5_SLEEP_TYPE << 10));
 
+/** A machine of 1 MB that runs a ROM; it ends after two virtual seconds at the latest, unless `timeoutNs` says otherwise. */
 export const romMachine = (code: readonly number[], options: Partial<MachineOptions> = {}, handlers: Readonly<Record<number, readonly number[]>> = {}): Machine =>
-  new Machine({ core: coreModule(), memoryBytes: 2 ** 20, boot: { kind: 'rom', image: romOf(code, handlers) }, ...options });
+  new Machine({ core: coreModule(), memoryBytes: 2 ** 20, boot: { kind: 'rom', image: romOf(code, handlers) }, timeoutNs: 2e9, ...options });

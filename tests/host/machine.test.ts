@@ -42,10 +42,10 @@ describe.skipIf(!hasCore)('machine (needs dist/core.wasm: npm run build:core)', 
     });
 
     it('when the host says so', async () => {
-      const machine = romMachine(FOREVER);
+      const machine = romMachine(FOREVER, { timeoutNs: Infinity });
       setImmediate(() => machine.stop());
       expect(await machine.run()).toMatchObject({ reason: 'stopped' });
-      const idle = romMachine([...STI, ...HLT, ...FOREVER]);
+      const idle = romMachine([...STI, ...HLT, ...FOREVER], { timeoutNs: Infinity });
       setImmediate(() => idle.stop());
       expect(await idle.run()).toMatchObject({ reason: 'stopped' });
     });
@@ -54,7 +54,7 @@ describe.skipIf(!hasCore)('machine (needs dist/core.wasm: npm run build:core)', 
       expect(await romMachine(FOREVER).run(AbortSignal.abort())).toMatchObject({ reason: 'stopped', instructions: 0 });
       const abort = new AbortController();
       setImmediate(() => abort.abort());
-      expect(await romMachine(FOREVER).run(abort.signal)).toMatchObject({ reason: 'stopped' });
+      expect(await romMachine(FOREVER, { timeoutNs: Infinity }).run(abort.signal)).toMatchObject({ reason: 'stopped' });
     });
 
     it('by an error of the host, which is passed on', async () => {
@@ -135,7 +135,7 @@ describe.skipIf(!hasCore)('machine (needs dist/core.wasm: npm run build:core)', 
       wall.onSleep = () => serial.sink.receive(Uint8Array.of(0x41));
       // Enable the receive interrupt; the handler echoes and powers off.
       const handler = [...in8(0x3f8), 0xee, ...POWER_OFF];
-      const exit = await run([...pics(4), ...out8(0x3f9, 1), ...STI, ...HLT, ...FOREVER], { serial: [serial], wall }, { 0x24: handler });
+      const exit = await run([...pics(4), ...out8(0x3f9, 1), ...STI, ...HLT, ...FOREVER], { serial: [serial], wall, timeoutNs: Infinity }, { 0x24: handler });
       expect(exit.reason).toBe('poweroff');
       expect(serial.text).toBe('A');
       expect(wall.sleeps[0]).toBe(Infinity);
@@ -162,7 +162,7 @@ describe.skipIf(!hasCore)('machine (needs dist/core.wasm: npm run build:core)', 
     });
 
     it('can be stopped while paused, and paused while it sleeps', async () => {
-      const machine = romMachine([...STI, ...HLT, ...FOREVER]);
+      const machine = romMachine([...STI, ...HLT, ...FOREVER], { timeoutNs: Infinity });
       const running = machine.run();
       await machine.pause();
       machine.stop();
@@ -211,7 +211,7 @@ describe.skipIf(!hasCore)('machine (needs dist/core.wasm: npm run build:core)', 
   it('tells an ACPI guest of the power button', async () => {
     const wall = new ManualWall();
     const code = [...pics(2), ...out8(0xa1, 0xfd), ...out16(0x602, 0x100), ...STI, ...HLT, ...FOREVER];
-    const machine = romMachine(code, { wall }, { 0x29: POWER_OFF });
+    const machine = romMachine(code, { wall, timeoutNs: Infinity }, { 0x29: POWER_OFF });
     wall.onSleep = () => machine.powerButton();
     expect(await machine.run()).toMatchObject({ reason: 'poweroff' });
   });

@@ -26,7 +26,7 @@ import type { VirtioFunction } from '../devices/virtio/device.js';
 import { VirtioNet } from '../devices/virtio/net.js';
 import { VirtioPci } from '../devices/virtio/pci.js';
 import { VirtioRng } from '../devices/virtio/rng.js';
-import { fanOut, type IrqLine } from '../irq.js';
+import { fanOut, type IrqLine, SharedLine } from '../irq.js';
 import type { GuestMemory } from '../memory.js';
 import { CoprocessorError, PostPorts } from './legacy.js';
 
@@ -144,8 +144,8 @@ export class PcBoard {
       PM_BASE + 4,
       PM_BASE + 8,
     );
-    const com = [isa(4), isa(3)];
-    options.serial.forEach((backend, i) => attach(new Uart16550({ name: `com${i + 1}`, clock, backend, irq: com[i & 1] }), SERIAL[i].port));
+    const com = [4, 3].map(irq => new SharedLine(isa(irq)));
+    options.serial.forEach((backend, i) => attach(new Uart16550({ name: `com${i + 1}`, clock, backend, irq: com[i & 1].input() }), SERIAL[i].port));
     this.serialPorts = options.serial.map((_, i) => SERIAL[i].port);
 
     this.#isaBridge = new IsaBridgePiix3([10, 11].reduce<IrqLine[]>((lines, irq) => ((lines[irq] = isa(irq)), lines), []), log);
