@@ -145,6 +145,7 @@ export function writeDr(cpu: Cpu, n: u32, value: u64): void {
     case 6: cpu.dr6 = (value & 0xe00f) | DR6_FIXED; break;
     default:
       cpu.dr7 = (value & 0xffff_23ff) | DR7_FIXED;
+      cpu.shadow = 0; // of an SS load long ago, as nobody looked since
       updateMode(cpu);
       if (eventPending(cpu)) requestStop(cpu);
       break;

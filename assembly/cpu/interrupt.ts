@@ -22,6 +22,7 @@ export namespace Kind {
 }
 
 const NO_CODE: u64 = 0xffff_ffff_ffff_ffff;
+const DR6_HITS: u64 = 0xf;
 export const DR6_BD: u64 = 0x2000;
 export const DR6_BS: u32 = 0x4000;
 export const DR6_BT: u32 = 0x8000;
@@ -94,7 +95,8 @@ export function takeInterrupt(cpu: Cpu): bool {
 }
 
 function deliver(cpu: Cpu, vector: u32, soft: bool, intN: bool, code: u64, flags: u32): void {
-  cpu.blockedDb = 0;
+  // What MOV SS holds back outlives INT n, INT3 and INTO, not a fault; the step over them is dropped with TF.
+  cpu.blockedDb = soft ? cpu.blockedDb & <u32>DR6_HITS : 0;
   if (isLong(cpu)) deliverLong(cpu, vector, soft, code, flags);
   else if ((cpu.cr0 & CR0_PE) == 0) deliverReal(cpu, cpu.idtrBase, vector, flags, true);
   else {
@@ -294,6 +296,9 @@ function deliverLong(cpu: Cpu, vector: u32, soft: bool, code: u64, flags: u32): 
 
 // Debug exceptions (SDM vol. 3, 17.2, 17.3). Cpu.blockedDb collects the DR6 bits of traps that wait for the end of the instruction.
 
+/** DR6 of a debug exception: the breakpoint bits are those of this one, the rest stays until software clears it. */
+function noteDebug(cpu: Cpu, bits: u32): void { cpu.dr6 = (cpu.dr6 & ~DR6_HITS) | <u64>bits; }
+
 /** Before an instruction that starts with TF set. */
 export function armStep(cpu: Cpu): void { cpu.blockedDb |= DR6_BS; }
 
@@ -301,7 +306,7 @@ export function armStep(cpu: Cpu): void { cpu.blockedDb |= DR6_BS; }
 export function takeDebugTrap(cpu: Cpu): bool {
   const bits = cpu.blockedDb;
   if (bits == 0 || cpu.shadow == 2) return false;
-  cpu.dr6 |= <u64>bits;
+  noteDebug(cpu, bits);
   cpu.halted = 0;
   cpu.insn = 0;
   debugException(cpu);
@@ -339,7 +344,7 @@ export function checkInsnBreakpoints(cpu: Cpu, rip: u64): void {
   const lin = is64(cpu) ? rip : <u64><u32>(cpu.csBase + rip);
   const hits = matchBreakpoints(cpu, lin, 1, 1);
   if (hits == 0) return;
-  cpu.dr6 |= <u64>hits;
+  noteDebug(cpu, hits);
   fault(cpu, Vector.DB);
 }
 

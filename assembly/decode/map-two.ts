@@ -187,7 +187,7 @@ export function decodeTwoByte(d: Dec, i: Insn): void {
       regs(d, i, v);
       thick(d, i, op == 2 ? Thick.LAR : Thick.LSL);
       break;
-    case 0x05: if (d.code != Mode.CODE64) d.bad = 1; endThick(d, i, ThickEnd.SYSCALL); break;
+    case 0x05: endThick(d, i, ThickEnd.SYSCALL); break;
     case 0x06: endThick(d, i, ThickEnd.CLTS); break;
     case 0x07: if (d.code != Mode.CODE64) d.bad = 1; endThick(d, i, ThickEnd.SYSRET); break;
     case 0x08: endThick(d, i, ThickEnd.INVD); break;

@@ -2,7 +2,7 @@
 import { Insn, ea, osz, rexW, seg } from "../decode/insn";
 import { fault, faultCode, Vector } from "../cpu/fault";
 import { getFlags, getOF, setFlags } from "../cpu/flags";
-import { Kind, debugException, deliverInterrupt, push } from "../cpu/interrupt";
+import { DR6_BS, Kind, armStep, debugException, deliverInterrupt, push } from "../cpu/interrupt";
 import {
   ATTR_B, ATTR_L, ATTR_P, ATTR_S, attrOf, baseOf, checkCodeDirect, checkCodeReturn, checkStack, checkTarget, dplOf, dropInnerSegments,
   fetchDescriptor, fetchUpper, innerStack, innerStack64, is64, isCanonical, isCodeAttr, isConforming, isLong, isProtected, isV86, limitOf,
@@ -341,17 +341,26 @@ const DPL_3: u32 = 0x60;
 function setFlat(cpu: Cpu, s: u32, sel: u32, attr: u32): void { setSeg(cpu, s, sel & 0xffff, 0, 0xffff_ffff, attr); }
 
 export function syscall(cpu: Cpu, i: Insn): void {
-  if ((cpu.efer & EFER_SCE) == 0 || !is64(cpu)) fault(cpu, Vector.UD);
+  // In compatibility mode it is AMD's: there only for software that has set CSTAR, which systems do not on an Intel processor.
+  if ((cpu.efer & EFER_SCE) == 0 || !(is64(cpu) || (isLong(cpu) && cpu.cstar != 0))) fault(cpu, Vector.UD);
+  const entry = is64(cpu) ? cpu.lstar : cpu.cstar;
   cpu.rcx = cpu.rip;
   cpu.r11 = <u64>(getFlags(cpu) & ~RF);
-  cpu.rip = cpu.lstar;
+  cpu.rip = entry;
   const sel = <u32>(cpu.star >> 32) & 0xfffc;
   setFlat(cpu, Seg.CS, sel, CODE_64);
   setFlat(cpu, Seg.SS, sel + 8, DATA_32);
   const clear = <u32>cpu.sfmask;
   setFlags(cpu, 0, clear | RF | VM);
   cpu.cpl = 0;
+  stepByResult(cpu);
   updateMode(cpu);
+}
+
+/** SYSCALL and SYSRET trap by the TF that they leave, not by the one that they found. */
+function stepByResult(cpu: Cpu): void {
+  cpu.blockedDb &= ~DR6_BS;
+  if ((cpu.eflags & TF) != 0) armStep(cpu);
 }
 
 export function sysret(cpu: Cpu, i: Insn): void {
@@ -370,6 +379,7 @@ export function sysret(cpu: Cpu, i: Insn): void {
   setFlags(cpu, <u32>cpu.r11, 0x003c_7fd7 | RF);
   if ((cpu.dr7 & 0xff) == 0) cpu.eflags &= ~RF;
   cpu.cpl = 3;
+  stepByResult(cpu);
   updateMode(cpu);
   if (eventPending(cpu)) requestStop(cpu);
 }
