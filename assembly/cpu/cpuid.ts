@@ -6,6 +6,7 @@ import { CR4_OSXSAVE, Cpu } from "./state";
 
 const ROW: usize = 24;
 const ANY: u32 = 0xffff_ffff;
+const APIC: u32 = 0x200;
 
 /** Row of a leaf and subleaf, or 0. */
 function find(cpu: Cpu, leaf: u32, subleaf: u32): usize {
@@ -20,6 +21,14 @@ function find(cpu: Cpu, leaf: u32, subleaf: u32): usize {
     row += ROW;
   }
   return 0;
+}
+
+/** The APIC bit of leaf 1 follows the enable bit of IA32_APIC_BASE (SDM vol. 3, 10.4.3). */
+export function showApic(cpu: Cpu, enabled: bool): void {
+  const row = find(cpu, 1, 0);
+  if (row == 0) return;
+  const edx = load<u32>(row, 20) & ~APIC;
+  store<u32>(row, enabled ? edx | APIC : edx, 20);
 }
 
 /** The CPUID instruction: EAX and ECX in, EAX to EDX out. */

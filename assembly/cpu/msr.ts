@@ -3,6 +3,7 @@ import { msrRead, msrWrite } from "../imports";
 import { instructionCount, updateMode } from "../interp/mode";
 import { flushTlbAll } from "../mmu/tlb";
 import { PHYS_BITS } from "./control";
+import { showApic } from "./cpuid";
 import { faultCode, Vector } from "./fault";
 import { isCanonical } from "./segment";
 import { CR0_PG, Cpu, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./state";
@@ -112,6 +113,7 @@ export function writeMsr(cpu: Cpu, msr: u32, value: u64): void {
     cpu.msrLo = <u32>value;
     cpu.msrHi = <u32>(value >> 32);
     if (msrWrite(cpu.id, msr, <u32>value, <u32>(value >> 32)) == 0) unknown(cpu);
+    if (msr == 0x1b) showApic(cpu, (value & 0x800) != 0);
     return;
   }
   if (msr - 0xc000_0080 < 5 || msr - 0xc000_0100 < 4) return writeExtended(cpu, msr, value);

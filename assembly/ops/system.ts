@@ -102,7 +102,7 @@ export function invpcid(cpu: Cpu, i: Insn): void {
   const lin = memLin(cpu, seg(i), ea(cpu, i), 16, false);
   const pcid = readLin<u64>(cpu, lin);
   const page = readLin<u64>(cpu, is64(cpu) ? lin + 8 : <u64><u32>(lin + 8));
-  if (type > 3 || (type < 2 && (pcid >> 12) != 0) || (type < 2 && pcid != 0 && (cpu.cr4 & CR4_PCIDE) == 0)) faultCode(cpu, Vector.GP, 0);
+  if (type > 3 || (pcid >> 12) != 0 || (type < 2 && pcid != 0 && (cpu.cr4 & CR4_PCIDE) == 0)) faultCode(cpu, Vector.GP, 0);
   if (type == 0) {
     if (!isCanonical(page)) faultCode(cpu, Vector.GP, 0);
     flushTlbPage(cpu, page);
