@@ -46,7 +46,7 @@ const attachTerminal = (plan: RunPlan, context: CliContext, vm: VM, { terminal, 
   // A terminal that hangs up ends its console.
   io.stdin.on('end', quit);
   const off = [
-    io.onSignal('SIGWINCH', () => vm.resizeConsole(io.stdout.columns ?? 80, io.stdout.rows ?? 24)),
+    io.onSignal('SIGWINCH', () => vm.resizeConsole(io.stdout.columns || 80, io.stdout.rows || 24)),
     io.onSignal('SIGTSTP', suspend),
     io.onSignal('SIGCONT', () => {
       terminal.enter();

@@ -114,7 +114,7 @@ export class RunSession {
     const stdin = this.#stdin!;
     await stdin.settle();
     const atTerminal = io.stdinKind() === 'tty';
-    const tty = flags.tty ? { columns: io.stdout.columns ?? 80, rows: io.stdout.rows ?? 24 } : undefined;
+    const tty = flags.tty ? { columns: io.stdout.columns || 80, rows: io.stdout.rows || 24 } : undefined;
     if (tty && env.TERM === undefined && io.env.TERM) env.TERM = io.env.TERM;
     const process = vm.spawn(command, { env, cwd: flags.cwd, user: flags.user, tty });
     if (flags.json) {
@@ -129,7 +129,7 @@ export class RunSession {
       this.#terminal.enter();
       this.#notes.raw = true;
     }
-    const offResize = tty ? io.onSignal('SIGWINCH', () => process.resize(io.stdout.columns ?? 80, io.stdout.rows ?? 24)) : undefined;
+    const offResize = tty ? io.onSignal('SIGWINCH', () => process.resize(io.stdout.columns || 80, io.stdout.rows || 24)) : undefined;
     let release = (): void => {};
     stdin.connect({
       write: data => process.stdin.write(data),

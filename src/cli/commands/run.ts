@@ -34,7 +34,7 @@ const plan = (flags: RunFlags, image: string | undefined, command: readonly stri
       options.agent = interactive;
       options.shell = true;
       options.term = io.env.TERM === undefined || io.env.TERM === 'dumb' ? 'linux' : io.env.TERM;
-      if (interactive) Object.assign(options, { columns: io.stdout.columns, rows: io.stdout.rows });
+      if (interactive) Object.assign(options, { columns: io.stdout.columns || 80, rows: io.stdout.rows || 24 });
     }
   } else {
     options.agent = true;
