@@ -14,7 +14,6 @@ import { ELF_MAGIC } from './elf.js';
 import { initFiles } from './guest-files.js';
 import { readError } from './initrd.js';
 import { elfArch, isBzImage, unpackKernel, type GuestArch } from './kernel.js';
-import { MirrorSource } from './mirror.js';
 import { moduleIndex, ModuleTree } from './modules.js';
 import { fetchPackage, findKernelPackage, findPackage, type PackageInfo, type PackageSource } from './packages.js';
 import { loadRecipe, type Recipe } from './recipe.js';
@@ -180,6 +179,7 @@ async function buildBase(recipe: Recipe, folder: string, options: ResolveOptions
   const mirror = options.mirror ?? (process.env.VMLET_MIRROR || undefined);
   let source: PackageSource;
   if (mirror !== undefined) {
+    const { MirrorSource } = await import('./mirror.js'); // undici takes 80 ms to load, and most runs fetch nothing
     source = new MirrorSource({ url: mirror, suite: recipe.suite, components: recipe.components, arch: recipe.debianArch });
   } else if (await hasApt()) {
     source = new AptSource(work, recipe.debianArch);
