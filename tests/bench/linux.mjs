@@ -17,7 +17,7 @@ const USAGE = `usage: node tests/bench/linux.mjs [options]
   --repeat N      rounds; every round runs every contender once, the table has medians (3)
   --node SPEC     Node for vmlet and v86: current, a version (24) or a path; may be repeated
   --sources DIR   folder of gb.c and init (VMLET_BENCH_DIR, else shared/bench beside the repository)
-  --cpu-time      count the processor time of each contender in place of wall time, for a busy machine
+  --cpu-time      count processor time in place of wall time, for a busy machine: of Node's main thread, of all of QEMU's
   --timeout S     wall seconds for one contender (300)
   --json          the figures as JSON, on stdout
   --out FILE      the figures as JSON, to a file
@@ -83,6 +83,7 @@ const report = ({ entries, times, comparisons, peaks, clock }) => {
   const factor = value => (value === undefined ? '' : value >= 10 ? value.toFixed(1) : value.toFixed(2));
   const rows = ROWS.map(row => [row, ...shown.map(({ key }) => seconds(times[key][row]))]);
   rows.push(['peak memory of the process, MB', ...shown.map(({ key }) => (peaks[key] === undefined ? '' : peaks[key].toFixed(0)))]);
+  if (shown.length === 0) return 'No contender came to its end.';
   const parts = [`### Seconds of ${clock} time (medians)`, table(['row', ...shown.map(({ key }) => key)], rows)];
   if (comparisons.length > 0) {
     const ratioRows = ROWS.map(row => [row, ...comparisons.map(({ rows: all }) => factor(all[row]))]);
@@ -127,7 +128,7 @@ await main(async () => {
         if (problems.has(key)) continue;
         try {
           const command = await contender.command(guests[arch], node);
-          const run = await timeMarks(command, { timeoutS, untilExit, cpuTime: values['cpu-time'] && !untilExit });
+          const run = await timeMarks(command, { timeoutS, untilExit, clock: !values['cpu-time'] || untilExit ? 'wall' : contender.onNode ? 'mainThread' : 'process' });
           (runs[key] ??= []).push(run);
           console.error(`bench:linux: round ${round} of ${repeat}, ${key}: ${run.error ?? `${run.total.toFixed(1)} s`}`);
           if (run.error !== undefined) problems.set(key, `${run.error}\n${run.tail}`);

@@ -107,10 +107,10 @@ export const processMemory = pid => {
   }
 };
 
-/** Processor time of a process and its threads so far, in steps of 10 ms; undefined where there is no /proc. */
-export const processCpuSeconds = pid => {
+/** Processor time of a process and its threads so far, or of its main thread alone, in steps of 10 ms; undefined where there is no /proc. */
+export const cpuSeconds = (pid, mainThread) => {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    const fields = readFileSync(mainThread ? `/proc/${pid}/task/${pid}/stat` : `/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
     return (Number(fields[11]) + Number(fields[12])) / 100;
   } catch {
     return undefined;

@@ -88,10 +88,21 @@ const branch = bits => {
     for (let n = passes; n > 0; n--) {
       x = (Math.imul(x, 1_664_525) + 1_013_904_223) >>> 0;
       instructions += 10;
-      if ((x & 0x1_0000) !== 0) (d = (d + 1) >>> 0), instructions++;
-      if ((x & 0x200_0000) === 0) (d = (d + n) >>> 0), (instructions += 2);
-      else (d = (d ^ x) >>> 0), instructions++;
-      if (d >= x) (d = ((d << 1) | (d >>> 31)) >>> 0), instructions++;
+      if ((x & 0x1_0000) !== 0) {
+        d = (d + 1) >>> 0;
+        instructions++;
+      }
+      if ((x & 0x200_0000) === 0) {
+        d = (d + n) >>> 0;
+        instructions += 2;
+      } else {
+        d = (d ^ x) >>> 0;
+        instructions++;
+      }
+      if (d >= x) {
+        d = ((d << 1) | (d >>> 31)) >>> 0;
+        instructions++;
+      }
     }
     return { result: BigInt(d), instructions };
   };
@@ -107,7 +118,7 @@ const call = bits => {
     .push(R.di).dec(R.di, 32).call('fib').pop(R.di).push(R.ax).aluImm('sub', R.di, 2, 32).call('fib').pop(R.dx).alu('add', R.ax, R.dx, 32).ret()
     .label('leaf').mov(R.ax, R.di, 32).ret();
   const model = () => {
-    let value = [0, 1], count = [4, 4];
+    const value = [0, 1], count = [4, 4];
     for (let n = 2; n <= argument; n++) {
       value.push(value[n - 1] + value[n - 2]);
       count.push(12 + count[n - 1] + count[n - 2]);
@@ -145,7 +156,10 @@ const string = bits => {
         const value = ram[n] ^ 0x5a;
         ram[SECOND + n] = value;
         steps += 8;
-        if (value !== ram[SECOND + n + 1]) b++, steps++;
+        if (value !== ram[SECOND + n + 1]) {
+          b++;
+          steps++;
+        }
       }
       ram.copyWithin(0, SECOND, SECOND + bytes);
     }

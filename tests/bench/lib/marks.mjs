@@ -1,16 +1,16 @@
 // Runs a command and times the "@" markers that it prints, by this process's monotonic clock or by the command's CPU time.
 import { spawn } from 'node:child_process';
-import { processCpuSeconds, processMemory } from './common.mjs';
+import { cpuSeconds, processMemory } from './common.mjs';
 
 const MARKER = /@(BOOTED|B|E|DONE)\b ?(\S*) ?(\S*)/;
 const TAIL_BYTES = 3000;
 
 /**
- * `command` is [file, ...arguments]; `untilExit` ends at the command's exit in place of the marker @DONE; `cpuTime` counts
- * the processor time of the process and its threads (Linux, 10 ms steps) in place of wall time. Gives
+ * `command` is [file, ...arguments]; `untilExit` ends at the command's exit in place of the marker @DONE; `clock` is `wall`, or the
+ * processor time (Linux, 10 ms steps) of the `process` with its threads or of its `mainThread`. Gives
  * { boot, rows: { name: seconds }, sums: { name: text }, total, peakMb, error }: `error` is set when the end was not reached.
  */
-export const timeMarks = (command, { timeoutS, untilExit = false, cpuTime = false }) =>
+export const timeMarks = (command, { timeoutS, untilExit = false, clock = 'wall' }) =>
   new Promise(done => {
     const start = performance.now();
     const [file, ...args] = command;
@@ -20,7 +20,7 @@ export const timeMarks = (command, { timeoutS, untilExit = false, cpuTime = fals
     let tail = '';
     let ended = false;
     const wallSeconds = () => (performance.now() - start) / 1000;
-    const seconds = () => (cpuTime ? processCpuSeconds(child.pid) : undefined) ?? wallSeconds();
+    const seconds = () => (clock === 'wall' ? undefined : cpuSeconds(child.pid, clock === 'mainThread')) ?? wallSeconds();
     const end = error => {
       if (ended) return;
       ended = true;
