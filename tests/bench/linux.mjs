@@ -18,6 +18,8 @@ const USAGE = `usage: node tests/bench/linux.mjs [options]
   --node SPEC     Node for vmlet and v86: current, a version (24) or a path; may be repeated
   --sources DIR   folder of gb.c and init (VMLET_BENCH_DIR, else shared/bench beside the repository)
   --cpu-time      count processor time in place of wall time, for a busy machine: of Node's main thread, of all of QEMU's
+  --boot-only     end at the marker of the boot
+  --append TEXT   more words for the kernel's command line, for every contender
   --timeout S     wall seconds for one contender (300)
   --json          the figures as JSON, on stdout
   --out FILE      the figures as JSON, to a file
@@ -81,13 +83,14 @@ const report = ({ entries, times, comparisons, peaks, clock }) => {
   const shown = entries.filter(({ key }) => times[key]?.total !== undefined);
   const seconds = value => (value === undefined ? '' : value >= 10 ? value.toFixed(1) : value >= 0.1 ? value.toFixed(2) : value.toFixed(3));
   const factor = value => (value === undefined ? '' : value >= 10 ? value.toFixed(1) : value.toFixed(2));
-  const rows = ROWS.map(row => [row, ...shown.map(({ key }) => seconds(times[key][row]))]);
+  const known = ROWS.filter(row => shown.some(({ key }) => times[key][row] !== undefined));
+  const rows = known.map(row => [row, ...shown.map(({ key }) => seconds(times[key][row]))]);
   rows.push(['peak memory of the process, MB', ...shown.map(({ key }) => (peaks[key] === undefined ? '' : peaks[key].toFixed(0)))]);
   if (shown.length === 0) return 'No contender came to its end.';
   const parts = [`### Seconds of ${clock} time (medians)`, table(['row', ...shown.map(({ key }) => key)], rows)];
   if (comparisons.length > 0) {
-    const ratioRows = ROWS.map(row => [row, ...comparisons.map(({ rows: all }) => factor(all[row]))]);
-    ratioRows.push(['geometric mean of the workloads', ...comparisons.map(({ mean }) => factor(mean))]);
+    const ratioRows = known.map(row => [row, ...comparisons.map(({ rows: all }) => factor(all[row]))]);
+    if (!comparisons.some(({ mean }) => Number.isNaN(mean))) ratioRows.push(['geometric mean of the workloads', ...comparisons.map(({ mean }) => factor(mean))]);
     parts.push('### How many times as fast vmlet is (rival\'s seconds : vmlet\'s seconds; below 1 vmlet loses)', table(['row', ...comparisons.map(({ name }) => name)], ratioRows));
   }
   return parts.join('\n\n');
@@ -97,7 +100,7 @@ await main(async () => {
   const { values } = parseArgs({
     options: {
       only: { type: 'string' }, repeat: { type: 'string' }, node: NODE_OPTION, sources: { type: 'string' }, timeout: { type: 'string', default: '300' },
-      'cpu-time': { type: 'boolean', default: false },
+      'boot-only': { type: 'boolean', default: false }, append: { type: 'string' }, 'cpu-time': { type: 'boolean', default: false },
       json: { type: 'boolean' }, out: { type: 'string' }, quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
     },
   });
@@ -127,8 +130,8 @@ await main(async () => {
         const { arch, untilExit } = contender;
         if (problems.has(key)) continue;
         try {
-          const command = await contender.command(guests[arch], node);
-          const run = await timeMarks(command, { timeoutS, untilExit, clock: !values['cpu-time'] || untilExit ? 'wall' : contender.onNode ? 'mainThread' : 'process' });
+          const command = await contender.command(guests[arch], { node, append: values.append === undefined ? '' : ` ${values.append}` });
+          const run = await timeMarks(command, { timeoutS, untilExit, bootOnly: values['boot-only'], clock: !values['cpu-time'] || untilExit ? 'wall' : contender.onNode ? 'mainThread' : 'process' });
           (runs[key] ??= []).push(run);
           console.error(`bench:linux: round ${round} of ${repeat}, ${key}: ${run.error ?? `${run.total.toFixed(1)} s`}`);
           if (run.error !== undefined) problems.set(key, `${run.error}\n${run.tail}`);
@@ -149,6 +152,7 @@ await main(async () => {
       host,
       repeat,
       clock,
+      append: values.append,
       kernels: Object.fromEntries(Object.values(guests).map(({ arch, kernelVersion }) => [arch, kernelVersion])),
       nodes: nodes.map(({ version }) => version),
       runs, times, comparisons, problems: Object.fromEntries(problems), disagreements: wrong, report: text,

@@ -25,23 +25,23 @@ const findProgram = name => {
 const vmlet = arch => ({
   arch,
   onNode: true,
-  command: (guest, node) => [
+  command: (guest, { node, append }) => [
     node.path, join(HERE, 'vmlet-child.mjs'),
-    JSON.stringify({ arch, kernel: guest.kernel, vmlinux: guest.vmlinux, initrd: guest.initrd, cmdline: CMDLINE, memoryMb: MEMORY_MB }),
+    JSON.stringify({ arch, kernel: guest.kernel, vmlinux: guest.vmlinux, initrd: guest.initrd, cmdline: CMDLINE + append, memoryMb: MEMORY_MB }),
   ],
 });
 
 const qemu = (arch, program) => ({
   arch,
-  command: guest => [
+  command: (guest, { append }) => [
     findProgram(program), '-cpu', 'max', '-accel', 'tcg', '-m', String(MEMORY_MB), '-display', 'none', '-serial', 'stdio',
-    '-kernel', guest.kernel, '-initrd', guest.initrd, '-append', CMDLINE,
+    '-kernel', guest.kernel, '-initrd', guest.initrd, '-append', CMDLINE + append,
   ],
 });
 
 const native = arch => ({ arch, untilExit: true, command: guest => [guest.program, '1'] });
 
-/** `command` gives the command line, or throws a BenchError that says what is missing. `onNode`: runs under each Node version. */
+/** `command` (guest, { node, append }) gives the command line, or throws a BenchError that says what is missing; `append` is added to the kernel's. `onNode`: runs under each Node version. */
 export const CONTENDERS = {
   'vmlet-amd64': vmlet('x86_64'),
   'qemu-amd64': qemu('x86_64', 'qemu-system-x86_64'),
@@ -49,13 +49,13 @@ export const CONTENDERS = {
   'v86-i386': {
     arch: 'i386',
     onNode: true,
-    command: async (guest, node) => {
+    command: async (guest, { node, append }) => {
       const bios = join(SEABIOS, 'bios.bin');
       const vgaBios = join(SEABIOS, 'vgabios-stdvga.bin');
       if (!existsSync(bios) || !existsSync(vgaBios)) {
         throw new BenchError('v86 needs SeaBIOS and its VGA BIOS (Debian: apt-get install seabios; elsewhere name their folder with VMLET_BENCH_SEABIOS)');
       }
-      const options = { package: await npmPackage('v86', V86_VERSION), bios, vgaBios, kernel: guest.kernel, initrd: guest.initrd, cmdline: CMDLINE, memoryMb: MEMORY_MB };
+      const options = { package: await npmPackage('v86', V86_VERSION), bios, vgaBios, kernel: guest.kernel, initrd: guest.initrd, cmdline: CMDLINE + append, memoryMb: MEMORY_MB };
       return [node.path, join(HERE, 'v86-child.mjs'), JSON.stringify(options)];
     },
   },

@@ -6,11 +6,11 @@ const MARKER = /@(BOOTED|B|E|DONE)\b ?(\S*) ?(\S*)/;
 const TAIL_BYTES = 3000;
 
 /**
- * `command` is [file, ...arguments]; `untilExit` ends at the command's exit in place of the marker @DONE; `clock` is `wall`, or the
+ * `command` is [file, ...arguments]; `untilExit` ends at the command's exit in place of the marker @DONE, `bootOnly` at @BOOTED; `clock` is `wall`, or the
  * processor time (Linux, 10 ms steps) of the `process` with its threads or of its `mainThread`. Gives
  * { boot, rows: { name: seconds }, sums: { name: text }, total, peakMb, error }: `error` is set when the end was not reached.
  */
-export const timeMarks = (command, { timeoutS, untilExit = false, clock = 'wall' }) =>
+export const timeMarks = (command, { timeoutS, untilExit = false, bootOnly = false, clock = 'wall' }) =>
   new Promise(done => {
     const start = performance.now();
     const [file, ...args] = command;
@@ -43,11 +43,12 @@ export const timeMarks = (command, { timeoutS, untilExit = false, clock = 'wall'
           if (found === null) continue;
           const [, kind, name, sum] = found;
           if (kind === 'BOOTED') result.boot = now;
-          else if (kind === 'B') began.set(name, now);
+          if (kind === 'B') began.set(name, now);
           else if (kind === 'E' && began.has(name)) {
             result.rows[name] = now - began.get(name);
             result.sums[name] = sum;
-          } else if (kind === 'DONE') {
+          }
+          if (kind === (bootOnly ? 'BOOTED' : 'DONE')) {
             result.total = now;
             result.peakMb = processMemory(child.pid)?.peakMb;
             end();
