@@ -222,12 +222,12 @@ function setReturnStack(cpu: Cpu, ss: u32, d: u64, rsp: u64, extra: u64): void {
 export function iret(cpu: Cpu, i: Insn): void {
   const size = sizeOf(i);
   const old = cpu.eflags;
+  cpu.nmiMasked = 0; // even when it faults (SDM vol. 3, 6.7.1)
   if (!isProtected(cpu)) iretReal(cpu, size);
   else if ((old & NT) != 0) {
     if (isLong(cpu)) faultCode(cpu, Vector.GP, 0);
     returnFromTask(cpu);
   } else iretProtected(cpu, size);
-  cpu.nmiMasked = 0;
   // RF is only kept when somebody looks at it: it lets one instruction pass its breakpoint.
   if ((cpu.dr7 & 0xff) == 0) cpu.eflags &= ~RF;
   if (eventPending(cpu)) requestStop(cpu);
