@@ -20,7 +20,8 @@
 // @ts-ignore: decorator
 @external("host", "interruptAck") export declare function interruptAck(cpu: u32): i32;
 
-/** An MSR that the core does not hold (APIC, paravirtual clock). The value passes through Cpu.msrLo/msrHi; 0 means #GP. */
+/** An MSR that the core does not hold (APIC, paravirtual clock). The value passes through Cpu.msrLo/msrHi; 0 means #GP.
+ * Writes of the TSC (10h) and TSC_ADJUST (3Bh), which the core holds, are told as well; their result is ignored. */
 // @ts-ignore: decorator
 @external("host", "msrRead") export declare function msrRead(cpu: u32, msr: u32): i32;
 // @ts-ignore: decorator

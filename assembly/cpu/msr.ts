@@ -133,11 +133,13 @@ export function writeMsr(cpu: Cpu, msr: u32, value: u64): void {
       const offset = value - instructionCount(cpu);
       cpu.tscAdjust += offset - cpu.tscOffset;
       cpu.tscOffset = offset;
+      msrWrite(cpu.id, msr, <u32>value, <u32>(value >> 32)); // deadlines and the paravirtual clock depend on it
       break;
     }
     case 0x3b:
       cpu.tscOffset += value - cpu.tscAdjust;
       cpu.tscAdjust = value;
+      msrWrite(cpu.id, msr, <u32>value, <u32>(value >> 32));
       break;
     case 0x48:
       if ((value & ~<u64>0x407) != 0) unknown(cpu); // IBRS, STIBP, SSBD, BHI_DIS_S

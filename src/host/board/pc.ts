@@ -30,6 +30,9 @@ import { fanOut, type IrqLine, SharedLine } from '../irq.js';
 import type { GuestMemory } from '../memory.js';
 import { CoprocessorError, PostPorts } from './legacy.js';
 
+/** The core has taken these writes already and only tells of them. */
+const IA32_TSC = 0x10;
+const IA32_TSC_ADJUST = 0x3b;
 const LAPIC_BASE = 0xfee0_0000;
 const IOAPIC_BASE = 0xfec0_0000;
 const IOAPIC_ID = 15;
@@ -217,6 +220,11 @@ export class PcBoard {
 
   msrWrite(cpu: number, msr: number, lo: number, hi: number): boolean {
     if (isApicMsr(msr)) return this.lapics[cpu].msrWrite(msr, lo, hi);
+    if (msr === IA32_TSC || msr === IA32_TSC_ADJUST) {
+      this.lapics[cpu].tscChanged();
+      this.#kvmClocks[cpu].tscChanged();
+      return true;
+    }
     return this.#kvmClocks[cpu].msrWrite(msr, lo, hi);
   }
 
