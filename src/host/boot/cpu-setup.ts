@@ -47,6 +47,9 @@ export const gdt = (code: 32 | 64): Uint8Array => {
   return bytes;
 };
 
+/** Bytes of the real-mode interrupt table. */
+const REAL_MODE_VECTORS = 0x400;
+
 const flatSegments = (cpu: CpuRecord, start: FlatStart, code: number): void => {
   const value = (selector: number, attributes: number): SegmentValue => ({ selector, base: 0, limit: 0xffff_ffff, attributes });
   cpu.setSegment('cs', value(start.codeSelector, code));
@@ -56,7 +59,7 @@ const flatSegments = (cpu: CpuRecord, start: FlatStart, code: number): void => {
   cpu.set64('gdtrBase', BigInt(start.gdt));
   cpu.set32('gdtrLimit', GDT_BYTES - 1);
   cpu.set64('idtrBase', 0n);
-  cpu.set32('idtrLimit', 0);
+  cpu.set32('idtrLimit', REAL_MODE_VECTORS - 1); // for kernels that go back to real mode
 };
 
 const generalRegisters = (cpu: CpuRecord, entry: number, registers: Registers): void => {
