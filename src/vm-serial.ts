@@ -212,5 +212,4 @@ const aborted = (signal: AbortSignal): VmletError => new VmletError('ERR_VMLET_A
 
 /** Text without carriage returns and terminal escapes. */
 export const plain = (text: string): string =>
-  // eslint-disable-next-line no-control-regex
   text.replace(/\x1b(?:\[[0-9;?]*[@-~]|[()][0-9A-B]|[@-Z\\-_=>])/g, '').replace(/\r/g, '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '');

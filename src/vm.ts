@@ -87,8 +87,10 @@ export class VM implements AsyncDisposable {
     const config = checkOptions(options);
     const { signal } = options;
     if (signal?.aborted) throw aborted(signal);
+    // Loading the core and the code goes on while files are read.
     const core = (internals.core ?? loadCore)();
     core.catch(() => {});
+    if (internals.createMachine === undefined) void import('./host/machine.js').catch(() => {});
     const guest = await (internals.prepare ?? prepareGuest)(config, options);
     const module = await core;
     if (signal?.aborted) throw aborted(signal);

@@ -8,7 +8,8 @@ import type { StdinReader } from './stdin.js';
 import { EscapeKeys, helpLines, keyName, type RawTerminal } from './terminal.js';
 
 const CTRL_D = Uint8Array.of(0x04);
-const PROMPT = /[#$] $/;
+/** A shell's, and behind it the question for the cursor's place that busybox asks. */
+const PROMPT = /[#$] (?:\x1b\[6n)?$/;
 
 export interface ConsoleParts {
   stdin: StdinReader | undefined;
