@@ -50,7 +50,7 @@ export const checkImpairment = (impairment: Impairment): Impairment => {
 export class Link {
   readonly stats: LinkStats = { delivered: 0, lost: 0, duplicated: 0, reordered: 0, overflowed: 0 };
   readonly #timers: TimerQueue;
-  readonly #random: Random;
+  readonly #random: Random | undefined;
   readonly #deliver: (frame: Uint8Array) => void;
   #impairment: Impairment;
   /** When the last bit that was accepted will have left. */
@@ -58,30 +58,42 @@ export class Link {
   #lastArrivalNs = 0;
   #inFlight = 0;
 
-  constructor(timers: TimerQueue, random: Random, impairment: Impairment, deliver: (frame: Uint8Array) => void) {
+  constructor(timers: TimerQueue, random: Random | undefined, impairment: Impairment, deliver: (frame: Uint8Array) => void) {
     this.#timers = timers;
     this.#random = random;
     this.#deliver = deliver;
-    this.#impairment = checkImpairment(impairment);
+    this.#impairment = this.#check(impairment);
   }
 
   /** Changes what happens to frames from now on. */
   set impairment(impairment: Impairment) {
-    this.#impairment = checkImpairment(impairment);
+    this.#impairment = this.#check(impairment);
   }
 
   get impairment(): Impairment {
     return this.#impairment;
   }
 
+  #check(impairment: Impairment): Impairment {
+    const { loss = 0, duplicate = 0, reorder = 0, jitterNs = 0 } = checkImpairment(impairment);
+    if (loss + duplicate + reorder + jitterNs > 0 && this.#random === undefined) {
+      throw new VmletError('ERR_VMLET_CONFIG', 'a link that loses, doubles, delays or reorders frames by chance needs a source of random numbers');
+    }
+    return impairment;
+  }
+
+  #chance(): number {
+    return this.#random?.float() ?? 1;
+  }
+
   transmit(frame: Uint8Array): void {
     const { loss = 0, duplicate = 0 } = this.#impairment;
-    if (loss > 0 && this.#random.float() < loss) {
+    if (loss > 0 && this.#chance() < loss) {
       this.stats.lost++;
       return;
     }
     this.#queue(frame);
-    if (duplicate > 0 && this.#random.float() < duplicate) {
+    if (duplicate > 0 && this.#chance() < duplicate) {
       this.stats.duplicated++;
       this.#queue(frame);
     }
@@ -102,9 +114,9 @@ export class Link {
       this.#busyUntilNs = leavesNs;
     }
     let arrivesNs = leavesNs + delayNs;
-    if (jitterNs > 0) arrivesNs += (2 * this.#random.float() - 1) * jitterNs;
+    if (jitterNs > 0) arrivesNs += (2 * this.#chance() - 1) * jitterNs;
     arrivesNs = Math.max(leavesNs, this.#lastArrivalNs, Math.ceil(arrivesNs));
-    if (reorder > 0 && this.#random.float() < reorder) {
+    if (reorder > 0 && this.#chance() < reorder) {
       this.stats.reordered++;
       arrivesNs += reorderNs;
     } else {

@@ -140,12 +140,7 @@ export class Switch {
   }
 
   #cable(stream: string, impairment: Impairment | undefined, deliver: (frame: Uint8Array) => void): Link {
-    const unseeded = { u32: () => this.#needSeed(), float: () => this.#needSeed() };
-    return new Link(this.#timers, this.#random?.(`net:${this.name}:${stream}`) ?? unseeded, impairment ?? {}, deliver);
-  }
-
-  #needSeed(): never {
-    throw new VmletError('ERR_VMLET_CONFIG', `the switch '${this.name}' has an impaired cable but no source of random numbers`);
+    return new Link(this.#timers, this.#random?.(`net:${this.name}:${stream}`), impairment ?? {}, deliver);
   }
 
   /** Takes a port away; its stations are forgotten. */

@@ -44,10 +44,13 @@ export class TimerQueue implements Clock {
   readonly #heap: Slot[] = [];
   #order = 0;
   #firing = false;
+  readonly #around: (work: () => void) => void;
 
-  constructor(clock: Clock) {
+  /** `around` is called with all that falls due at once. */
+  constructor(clock: Clock, around: (work: () => void) => void = work => work()) {
     this.#clock = clock;
-    this.#wake = clock.timer(() => this.#fire());
+    this.#around = around;
+    this.#wake = clock.timer(() => this.#around(() => this.#fire()));
   }
 
   get now(): number {
