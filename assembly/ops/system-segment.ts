@@ -1,6 +1,6 @@
 // Instructions about segments and their descriptors. SDM vol. 2.
 import { Insn, ea, isMem, osz, seg } from "../decode/insn";
-import { rmRead, rmReadForWrite, rmWrite } from "../decode/operand";
+import { rmRead, rmWrite } from "../decode/operand";
 import { fault, Vector } from "../cpu/fault";
 import { setFlags } from "../cpu/flags";
 import {
@@ -110,7 +110,7 @@ export function verw(cpu: Cpu, i: Insn): void { verify(cpu, i, true); }
 
 export function arpl(cpu: Cpu, i: Insn): void {
   needProtected(cpu);
-  const dest = <u32>rmReadForWrite<u16>(cpu, i);
+  const dest = <u32>rmRead<u16>(cpu, i); // a read-only operand that needs no change is no fault
   const rpl = <u32>load<u16>(changetype<usize>(cpu) + <usize>i.a) & 3;
   const raise = (dest & 3) < rpl;
   if (raise) rmWrite<u16>(cpu, i, <u16>((dest & ~3) | rpl));
