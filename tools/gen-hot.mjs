@@ -206,6 +206,7 @@ group('INCJ', [2, 2, 2], (k, s, cc) => {
   const T = DQ[s];
   return { code: `const x = ${['inc', 'dec'][k]}<Interp, ${T}>(b, ${A(T)}); ${SET(T, 'x')}; ${FUSED(`x ${E_NE[cc]} 0`)}`, ends: true, facts: W | R };
 });
+group('RDTSC', [1], () => ({ code: 'cpu.insn = ip; rdtsc(cpu, changetype<Insn>(ip));', facts: F }));
 const X = field => `p + CPU_XMM + (<usize>load<u8>(ip, ${field}) << 4)`;
 group('MOV128_RR', [1], () => ({ code: `v128.store(${X(4)}, v128.load(${X(5)}));` }));
 const VLOAD = aligned => `const av: u64 = ${EA}; ${aligned ? 'if (<u32>av & 15) misaligned(cpu, ip);' : ''} const ev = tr + <usize>((av >> 8) & 0xfff0);
@@ -216,6 +217,57 @@ group('MOV128_RM', [1], () => ({ code: VLOAD(false), facts: F }));
 group('MOV128_RMA', [1], () => ({ code: VLOAD(true), facts: F }));
 group('MOV128_MR', [1], () => ({ code: VSTORE(false), facts: F }));
 group('MOV128_MRA', [1], () => ({ code: VSTORE(true), facts: F }));
+
+// Pairs: two records that often follow each other run in one dispatch. The second record stays as it is, so that faults and stops name the right one;
+// a first half that takes its slow path goes on to the second through the switch, where a stop may wait. Chosen by counting pairs in boots.
+const opOf = (name, ...index) => {
+  const c = cases.find(x => x.name === [name, ...index].join(' '));
+  if (!c) throw new Error(`no hot operation ${name} ${index}`);
+  return c;
+};
+const SLOW = 'ip += INSN_BYTES; continue;';
+const MISS = (T, table, a) => `load<u64>(${table} + <usize>((${a} >> 8) & 0xfff0)) != (${SIZEOF[T] === 1 ? a : `(${a} + ${SIZEOF[T] - 1})`} & ~0xfff)`;
+const HOST = (table, a) => `<usize>(<u32>${a} + load<u32>(${table} + <usize>((${a} >> 8) & 0xfff0), 8))`;
+const SP = s => (s ? 'load<u64>(p, RSP)' : '<u64><u32>load<u64>(p, RSP)');
+/** First halves that access memory, by group and last index. */
+const firstHalf = {
+  MOV_RM: s => { const T = BWDQ[s]; return `const ad: u64 = ${EA}; if (${MISS(T, 'tr', 'ad')}) { ${SET(T, `slowRead<${T}>(cpu, ad, ip)`)}; ${SLOW} } ${SET(T, `load<${T}>(${HOST('tr', 'ad')})`)};`; },
+  MOV_MR: s => { const T = BWDQ[s]; return `const ad: u64 = ${EA}; if (${MISS(T, 'tw', 'ad')}) { slowWrite<${T}>(cpu, ad, ${A(T)}, ip); ${SLOW} } store<${T}>(${HOST('tw', 'ad')}, ${A(T)});`; },
+  PUSH_R: s => { const T = DQ[s]; return `const ad: u64 = ${s ? 'load<u64>(p, RSP) - 8' : '<u64>(<u32>load<u64>(p, RSP) - 4)'}; if (${MISS(T, 'tw', 'ad')}) { slowWrite<${T}>(cpu, ad, ${A(T)}, ip); store<u64>(p, ad, RSP); ${SLOW} } store<${T}>(${HOST('tw', 'ad')}, ${A(T)}); store<u64>(p, ad, RSP);`; },
+  POP_R: s => { const T = DQ[s]; const up = s ? 'ad + 8' : '<u64>(<u32>ad + 4)'; return `const ad: u64 = ${SP(s)}; if (${MISS(T, 'tr', 'ad')}) { const v = slowRead<${T}>(cpu, ad, ip); store<u64>(p, ${up}, RSP); ${SET(T, 'v')}; ${SLOW} } const v = load<${T}>(${HOST('tr', 'ad')}); store<u64>(p, ${up}, RSP); ${SET(T, 'v')};`; },
+};
+const shifted = code => code.replace(/\(ip, (\d+)\)/g, (_, n) => `(ip, ${Number(n) + 24})`).replace(/, ip\)/g, ', ip + INSN_BYTES)');
+const pairs = [];
+function pair(a, b) {
+  const first = opOf(...a), second = opOf(...b);
+  const code = firstHalf[a[0]]?.(a[a.length - 1]) ?? first.code;
+  if (!firstHalf[a[0]] && (first.facts ?? 0) & F) throw new Error(`${a} may fault`);
+  pairs.push({ first: first.op, second: second.op, op: next });
+  cases.push({ op: next, name: `${a.join(' ')} + ${b.join(' ')}`, code: `{ ${code} } { ${shifted(second.code)} }`, ends: second.ends, length: 2 });
+  next++;
+}
+const PAIRS = next;
+for (const s of [2, 3]) {
+  const h = s - 2; // index among 32 and 64 bits
+  const RR = ['MOV_RR', s], RM = ['MOV_RM', s], MR = ['MOV_MR', s], PUSH = ['PUSH_R', h], POP = ['POP_R', h];
+  const ADD = ['QALU', 0, 0, h], ADDI = ['QALU', 0, 1, h], CMP = ['ALU', 7, 0, s - 1], SHR = ['QSHIFT_RI', 1, h], LEA = ['LEA', h];
+  for (const a of [RR, RM, MR]) for (const b of [RR, RM, MR]) pair(a, b);
+  for (const [a, b] of [
+    [PUSH, PUSH], [PUSH, RR], [RR, PUSH], [RM, PUSH], [POP, POP], [POP, ['RET', h]], [RR, ['CALL', h]], [RM, ['CALL', h]],
+    [RR, ADD], [ADD, RR], [ADD, ADD], [RM, ADD], [RM, ADDI], [RR, ADDI], [ADD, CMP], [ADDI, CMP], [RM, CMP], [CMP, RR],
+    [['QIMUL_RR', h], ['QIMUL_RR', h]], [['QIMUL_RR', h], RR], [RR, ['QIMUL_RR', h]],
+    [RR, SHR], [SHR, ADD], [SHR, RR], [RR, LEA], [LEA, RR], [LEA, RM], [RM, LEA],
+    [['ALU', 0, 0, s - 1], RM], [['ALU', 0, 0, s - 1], MR], [['ALU', 2, 0, s - 1], MR], [RM, ['ALU', 5, 0, s - 1]], [['ALU', 5, 0, s - 1], RM],
+    [RM, ['TESTJ', 0, s - 1, 0]], [RM, ['TESTJ', 0, s - 1, 1]], [SHR, ['ALU', 0, 0, s - 1]], [RM, ['ALU', 0, 2, s - 1]],
+  ]) pair(a, b);
+}
+for (const [a, b] of [
+  [['MOV_RR', 3], ['MOV_RR', 2]], [['MOV_RR', 2], ['MOV_RR', 3]], [['MOV_RR', 2], ['QSHIFT_RI', 1, 1]], [['MOV_RR', 2], ['MOVZX_RR', 1]], [['MOVZX_RR', 1], ['QSHIFT_RI', 1, 0]],
+  [['NOP'].concat(0), ['PUSH_R', 1]], [['MOV_RM', 2], ['MOV_RM', 3]], [['MOV_RM', 3], ['MOV_RM', 2]],
+]) pair(a, b);
+const rows = [...new Set(pairs.map(x => x.first))], columns = [...new Set(pairs.map(x => x.second))];
+const matrix = new Array(rows.length * columns.length).fill(0);
+for (const x of pairs) matrix[rows.indexOf(x.first) * columns.length + columns.indexOf(x.second)] = x.op;
 
 // VMLET_COUNT=1: the interpreter counts executions by operation number, 8 bytes each, from 0x0700_0000 on.
 const count = process.env.VMLET_COUNT ? 'const at = COUNTS + (<usize>load<u16>(ip) << 3); store<u64>(at, load<u64>(at) + 1); ' : '';
@@ -234,18 +286,26 @@ ${groups.map(g => `  export const ${g.name}: u32 = ${g.base};`).join('\n')}
 }
 export const HOT_FACTS: usize = memory.data<u8>([${facts.join(',')}]);
 export const HOT_QUIET: usize = memory.data<u16>([${quiet.join(',')}]);
+/** Pairs begin here; the first half of pair n is HOT_PAIR_FIRST[n - PAIRS]. */
+export const PAIRS: u32 = ${PAIRS};
+export const HOT_PAIR_FIRST: usize = memory.data<u16>([${pairs.map(x => x.first).join(',')}]);
+export const PAIR_COLUMNS: u32 = ${columns.length};
+export const PAIR_ROW: usize = memory.data<u8>([${Array.from({ length: PAIRS }, (_, op) => (rows.indexOf(op) + 256) % 256).join(',')}]);
+export const PAIR_COLUMN: usize = memory.data<u8>([${Array.from({ length: PAIRS }, (_, op) => (columns.indexOf(op) + 256) % 256).join(',')}]);
+export const PAIR_OP: usize = memory.data<u16>([${matrix.join(',')}]);
 `);
 
 writeFileSync(new URL('../assembly/generated/execute.ts', import.meta.url), `// Made by tools/gen-hot.mjs: the interpreter's loop. See interp/run.ts for what surrounds it.
 import { Cpu } from "../cpu/state";
 import { cond, getCF, getOF, getPF, getSF, getZF } from "../cpu/flags";
 import { CPU_JUMP, CPU_XMM, JUMP_ENTRIES } from "../layout";
-import { INSN_BYTES } from "../decode/insn";
+import { INSN_BYTES, Insn } from "../decode/insn";
 import { BLOCK_COUNT, BLOCK_HEADER } from "../interp/block-layout";
 import { findBlock, scratchBlock } from "../interp/blocks";
 import { Interp, Quiet, interp, quiet } from "../interp/backend";
 import { misaligned, slowRead, slowRead128, slowReadForWrite, slowWrite, slowWrite128, wildJump } from "../interp/slow";
 import { dispatchEnd, dispatch } from "../ops/dispatch";
+import { rdtsc } from "../ops/system";
 import { add, adc, and, cmp, dec, imul2, inc, neg, not_, or_, rol, ror, sar, sbb, shl, shr, sub, test, xor } from "../ops/alu";
 
 const BRIP: usize = offsetof<Cpu>("brip");
@@ -302,7 +362,7 @@ export function execute(cpu: Cpu): void {
         }
 ${cases.filter(c => !c.raw).map(c => `        case ${c.op}: { // ${c.name}
         ${c.code}
-        ${c.ends ? 'break;' : 'ip += INSN_BYTES; continue;'} }`).join('\n')}
+        ${c.ends ? 'break;' : c.length === 2 ? 'ip += 2 * INSN_BYTES; continue;' : 'ip += INSN_BYTES; continue;'} }`).join('\n')}
         default: {
           const op = <u32>load<u16>(ip);
           cpu.insn = ip;

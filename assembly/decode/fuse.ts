@@ -1,5 +1,6 @@
-// Passes over a decoded block: compare and branch become one record, and operations whose flags nobody can see lose them.
-import { HOT_FACTS, HOT_QUIET, Hot } from "../generated/hot";
+// Passes over a decoded block: compare and branch become one record, operations whose flags nobody can see lose them, and frequent pairs of
+// records get an operation that runs both.
+import { HOT_FACTS, HOT_QUIET, Hot, PAIRS, PAIR_COLUMN, PAIR_COLUMNS, PAIR_OP, PAIR_ROW } from "../generated/hot";
 import { FUSED_TARGET, INSN_BYTES, Insn } from "./insn";
 
 // Facts of hot operations, from the generator.
@@ -40,7 +41,20 @@ export function settleFlags(first: usize, last: usize, ends: bool): u32 {
     }
     if (facts & (READS | FAULTS)) live = true;
   }
+  for (let ip = first; ip + INSN_BYTES < last; ip += INSN_BYTES) {
+    const op = pairOf(<u32>changetype<Insn>(ip).op, <u32>changetype<Insn>(ip + INSN_BYTES).op);
+    if (!op) continue;
+    changetype<Insn>(ip).op = <u16>op;
+    ip += INSN_BYTES;
+  }
   return <u32>((last - first) / INSN_BYTES);
+}
+
+/** The operation that runs both, 0 when there is none. */
+function pairOf(a: u32, b: u32): u32 {
+  if (a >= PAIRS || b >= PAIRS) return 0;
+  const row = <u32>load<u8>(PAIR_ROW + a), column = <u32>load<u8>(PAIR_COLUMN + b);
+  return row == 255 || column == 255 ? 0 : <u32>load<u16>(PAIR_OP + ((row * PAIR_COLUMNS + column) << 1));
 }
 
 /** Merges a comparison, or a sum, with the conditional jump behind it. */

@@ -219,7 +219,7 @@ export function decodeTwoByte(d: Dec, i: Insn): void {
     case 0x28: case 0x29: modrm(d, i); if (d.rep) d.bad = 1; simdMove(d, i, op, true, op == 0x29); break;
     case 0x2a: case 0x2b: case 0x2c: case 0x2d: case 0x2e: case 0x2f: modrm(d, i); simd(d, i, 0, op); break;
     case 0x30: endThick(d, i, ThickEnd.WRMSR); break;
-    case 0x31: thick(d, i, Thick.RDTSC); break;
+    case 0x31: i.op = <u16>Hot.RDTSC; break;
     case 0x32: endThick(d, i, ThickEnd.RDMSR); break;
     case 0x33: thick(d, i, Thick.RDPMC); break;
     case 0x34: endThick(d, i, ThickEnd.SYSENTER); break;

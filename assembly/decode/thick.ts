@@ -21,7 +21,7 @@ export const enum Thick {
   // ops/string.ts, without REP (with REP they are END_*)
   MOVS = 126, CMPS, STOS, LODS, SCAS,
   // ops/system.ts
-  SGDT = 131, SIDT, SLDT, STR, SMSW, LAR, LSL, VERR, VERW, ARPL, BOUND, RDTSC, RDTSCP, RDPMC, CPUID, RDRAND, RDSEED, MOV_R_CR, MOV_R_DR,
+  SGDT = 131, SIDT, SLDT, STR, SMSW, LAR, LSL, VERR, VERW, ARPL, BOUND, RDTSCP = 143, RDPMC, CPUID, RDRAND, RDSEED, MOV_R_CR, MOV_R_DR,
   PREFETCH, FENCE, CLFLUSH, RDFSBASE, RDGSBASE, RDPID, XGETBV, NOP,
   LFP = 158, // LES LDS LSS LFS LGS: segment number in imm
   // ops/system.ts, block-ending
@@ -37,7 +37,7 @@ export const enum ThickEnd {
   SYSCALL = 22, SYSRET, SYSENTER, SYSEXIT,
   // ops/system.ts
   MOV_S_E = 26, POP_S, POPF, CLI, STI, HLT, LGDT, LIDT, LLDT, LTR, LMSW, CLTS, INVLPG, INVPCID, INVD, WBINVD, MOV_CR_R, MOV_DR_R,
-  RDMSR, WRMSR, SWAPGS, WRFSBASE, WRGSBASE, XSETBV, MONITOR, MWAIT, PAUSE, VMCALL, UD, GP_TOO_LONG, // MOV_S_E, POP_S: segment number in `a`
+  RDMSR, WRMSR, SWAPGS, WRFSBASE, WRGSBASE, XSETBV, MONITOR, MWAIT, VMCALL = 53, UD, GP_TOO_LONG, // MOV_S_E, POP_S: segment number in `a`
   LFP_SS = 56, // LSS and, outside flat modes, every far-pointer load
   // ops/io.ts: port in imm, or DX
   IN_I = 57, IN_DX, OUT_I, OUT_DX, INS, OUTS, // INS and OUTS with or without REP

@@ -15,7 +15,7 @@ import { enter, leave, popE, popR, popS, popa, popf, pushE, pushI, pushR, pushS,
 import { cmps, lods, movs, repCmps, repLods, repMovs, repScas, repStos, scas, stos } from "./string";
 import {
   arpl, bound, clflush, cli, clts, cpuid, fence, hlt, invd, invlpg, invpcid, lar, lfp, lfpSs, lgdt, lidt, lldt, lmsw, lsl, ltr, monitor, movCrR, movDrR, movRCr,
-  movRDr, movSE, mwait, pause, prefetch, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdrand, rdseed, rdtsc, rdtscp, sgdt, sidt, sldt, smsw, sti, str, swapgs,
+  movRDr, movSE, mwait, prefetch, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdrand, rdseed, rdtscp, sgdt, sidt, sldt, smsw, sti, str, swapgs,
   verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xgetbv, xsetbv,
 } from "./system";
 import {
@@ -136,7 +136,6 @@ export function dispatch(cpu: Cpu, ip: usize, op: u32): void {
     case Thick.VERW: verw(cpu, i); break;
     case Thick.ARPL: arpl(cpu, i); break;
     case Thick.BOUND: bound(cpu, i); break;
-    case Thick.RDTSC: rdtsc(cpu, i); break;
     case Thick.RDTSCP: rdtscp(cpu, i); break;
     case Thick.RDPMC: rdpmc(cpu, i); break;
     case Thick.CPUID: cpuid(cpu, i); break;
@@ -212,7 +211,6 @@ export function dispatchEnd(cpu: Cpu, ip: usize, op: u32): void {
     case ThickEnd.XSETBV: xsetbv(cpu, i); break;
     case ThickEnd.MONITOR: monitor(cpu, i); break;
     case ThickEnd.MWAIT: mwait(cpu, i); break;
-    case ThickEnd.PAUSE: pause(cpu, i); break;
     case ThickEnd.VMCALL: vmcall(cpu, i); break;
     case ThickEnd.LFP_SS: lfpSs(cpu, i); break;
     case ThickEnd.IN_I: inI(cpu, i); break;

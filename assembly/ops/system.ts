@@ -247,7 +247,6 @@ export function bound(cpu: Cpu, i: Insn): void {
 export function prefetch(cpu: Cpu, i: Insn): void {}
 export function fence(cpu: Cpu, i: Insn): void {}
 export function nop(cpu: Cpu, i: Insn): void {}
-export function pause(cpu: Cpu, i: Insn): void {}
 /** CLFLUSH is checked like a load of one byte. */
 export function clflush(cpu: Cpu, i: Insn): void { rmRead<u8>(cpu, i); }
 
