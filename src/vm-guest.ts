@@ -16,6 +16,8 @@ export interface PreparedGuest {
   boot: BootOptions;
   arch: Arch | undefined;
   image: GuestImage | undefined;
+  /** Whether it is a Linux kernel, as far as the file tells. */
+  linux?: boolean;
   /** The kernel command line; undefined for a ROM. */
   cmdline: string | undefined;
 }
@@ -56,7 +58,7 @@ const prepareImage = async (config: VMConfig, options: VMOptions): Promise<Prepa
   const unpacked = image.kernel.vmlinux === undefined ? undefined : readFileSync(image.kernel.vmlinux);
   const initrd = readFileSync(image.initrd);
   const cmdline = words(image.cmdline, /\bpanic=/.test(image.cmdline) ? undefined : 'panic=-1', agentWords(config, options), config.append);
-  return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: image.name }, arch: config.arch ?? image.arch, image, cmdline };
+  return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: image.name }, arch: config.arch ?? image.arch, image, linux: true, cmdline };
 };
 
 const prepareKernel = async (path: string, config: VMConfig, options: VMOptions): Promise<PreparedGuest> => {
@@ -86,7 +88,7 @@ const prepareKernel = async (path: string, config: VMConfig, options: VMOptions)
   }
   const unpacked = loaded.format === 'bzimage' ? loaded.vmlinux : undefined;
   const kernel = loaded.format === 'elf' && loaded.vmlinux !== undefined ? loaded.vmlinux : loaded.bytes;
-  return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: path }, arch: config.arch, image: undefined, cmdline };
+  return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: path }, arch: config.arch, image: undefined, linux: isLinux, cmdline };
 };
 
 const kernelArch = async (bytes: Uint8Array, vmlinux: Uint8Array | undefined): Promise<Arch> => {

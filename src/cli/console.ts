@@ -8,8 +8,8 @@ import type { StdinReader } from './stdin.js';
 import { EscapeKeys, helpLines, keyName, type RawTerminal } from './terminal.js';
 
 const CTRL_D = Uint8Array.of(0x04);
-/** A shell's, and behind it the question for the cursor's place that busybox asks. */
-const PROMPT = /[#$] (?:\x1b\[6n)?$/;
+/** A shell's or a login's, and behind it the question for the cursor's place that busybox asks. */
+const PROMPT = /(?:[#$%>] |(?:login|assword): ?)(?:\x1b\[6n)?$/;
 
 export interface ConsoleParts {
   stdin: StdinReader | undefined;
@@ -76,8 +76,8 @@ const attachStreams = async (vm: VM, stdin: StdinReader): Promise<() => void> =>
       live: () => (release = vm.holdRealTime()),
       over: () => release(),
     });
-  // A serial line forgets what comes before someone opens it.
-  if (shell) void vm.serial.expect(PROMPT, { timeout: '1h' }).then(connect, () => {});
+  // A serial line forgets what comes before someone opens it: Linux gets its input at the first prompt, or when it should be up.
+  if (vm.guest.linux) void vm.serial.expect(PROMPT, { timeout: shell ? '1h' : '30s' }).then(connect, connect);
   else connect();
   return () => {};
 };

@@ -44,7 +44,7 @@ const findings = (): Promise<Finding>[] => [
     return folder;
   }),
   check('images', async () => {
-    const names = (await cachedImages()).map(({ recipe }) => recipe);
+    const names = [...new Set((await cachedImages()).map(({ recipe }) => recipe))];
     return names.length === 0 ? 'none fetched yet' : names.join(', ');
   }),
   check('packages', async () => {
