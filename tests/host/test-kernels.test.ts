@@ -6,11 +6,11 @@ import { coreModule, hasCore } from './machine-support.js';
 const LOAD = 0x4000;
 
 /** Boots 32-bit code as a multiboot kernel at 16 KiB; `code` is told its own address. */
-const run = (code: (at: number) => number[]): Promise<MachineExit> => {
+const run = (code: (at: number) => number[], debugExitPort = 0xf4): Promise<MachineExit> => {
   const header = [0x02, 0xb0, 0xad, 0x1b, 0, 0, 0, 0, 0xfe, 0x4f, 0x52, 0xe4];
   const data = Uint8Array.from([...header, ...code(LOAD + header.length)]);
   const kernel = makeElf({ bits: 32, entry: LOAD + header.length, segments: [{ phys: LOAD, data }] });
-  return new Machine({ core: coreModule(), memoryBytes: 4 << 20, boot: { kind: 'kernel', kernel, name: 'test' }, debugExitPort: 0xf4 }).run();
+  return new Machine({ core: coreModule(), memoryBytes: 4 << 20, boot: { kind: 'kernel', kernel, name: 'test' }, debugExitPort }).run();
 };
 
 describe.skipIf(!hasCore)('kernels of test suites (needs dist/core.wasm: npm run build:core)', () => {
@@ -40,6 +40,12 @@ describe.skipIf(!hasCore)('kernels of test suites (needs dist/core.wasm: npm run
       ];
     });
     expect(exit).toMatchObject({ reason: 'debug-exit', code: 0x55 });
+  });
+
+  it('may exit by a port of the test device, which then is not there', async () => {
+    // out 0xe0, al=7
+    const exit = await run(() => [0xb0, 7, 0xe6, 0xe0, 0xf4], 0xe0);
+    expect(exit).toMatchObject({ reason: 'debug-exit', code: 15 });
   });
 
   it('raise interrupt lines by the test device', async () => {

@@ -176,11 +176,12 @@ export class PcBoard {
       const nsToTsc = (ns: number) => options.nsToTsc(cpu, ns);
       this.#kvmClocks.push(attach(new KvmClock({ name: `kvm-clock${cpu}`, clock, memory, startSeconds: options.epochSeconds, nsToTsc })));
     }
-    if (options.debugExitPort !== undefined) {
-      attach(new DebugExit({ onExit: options.onDebugExit }), options.debugExitPort);
-      attach(new TestDevice({ irqs: Array.from({ length: ISA_LINES }, (_, n) => isa(n)) }), TEST_PORT, TEST_IRQ_PORT, TEST_MEMORY);
-    }
+    if (options.debugExitPort !== undefined) attach(new DebugExit({ onExit: options.onDebugExit }), options.debugExitPort);
     if (options.debugconPort !== undefined && options.debugcon !== undefined) attach(new Debugcon({ backend: options.debugcon }), options.debugconPort);
+    const testDevice = new TestDevice({ irqs: Array.from({ length: ISA_LINES }, (_, n) => isa(n)) });
+    const free = (base: number, region: number) => bus.isFree('pio', base, testDevice.regions[region].size);
+    // For test kernels, which end by a debug exit; ports that the user has given away stay so.
+    if (options.debugExitPort !== undefined && free(TEST_PORT, 0) && free(TEST_IRQ_PORT, 1)) attach(testDevice, TEST_PORT, TEST_IRQ_PORT, TEST_MEMORY);
   }
 
   /** What firmware tells an operating system about this board. */
