@@ -206,6 +206,13 @@ group('INCJ', [2, 2, 2], (k, s, cc) => {
   const T = DQ[s];
   return { code: `const x = ${['inc', 'dec'][k]}<Interp, ${T}>(b, ${A(T)}); ${SET(T, 'x')}; ${FUSED(`x ${E_NE[cc]} 0`)}`, ends: true, facts: W | R };
 });
+// String operations without REP, flat and of the natural address size: MOVS LODS STOS SCAS.
+const STEP = T => `(load<u32>(p, EFLAGS) & 0x400 ? <u64>-${SIZEOF[T]} : <u64>${SIZEOF[T]})`;
+const BUMP = (T, register) => `store<u64>(p, (load<u64>(p, ${register}) + ${STEP(T)}) & am, ${register});`;
+group('MOVS', [3], s => ({ code: `${LOAD(BDQ[s], 'm', '(load<u64>(p, RSI) & am)')} ${STORE(BDQ[s], '(load<u64>(p, RDI) & am)', 'm')} ${BUMP(BDQ[s], 'RSI')} ${BUMP(BDQ[s], 'RDI')}`, facts: F }));
+group('LODS', [3], s => ({ code: `${LOAD(BDQ[s], 'm', '(load<u64>(p, RSI) & am)')} store<${s === 1 ? 'u64' : BDQ[s]}>(p, ${s === 1 ? '<u64>m' : 'm'}); ${BUMP(BDQ[s], 'RSI')}`, facts: F }));
+group('STOS', [3], s => ({ code: `${STORE(BDQ[s], '(load<u64>(p, RDI) & am)', `load<${BDQ[s]}>(p)`)} ${BUMP(BDQ[s], 'RDI')}`, facts: F }));
+group('SCAS', [3], s => ({ code: `${LOAD(BDQ[s], 'm', '(load<u64>(p, RDI) & am)')} cmp<Interp, ${BDQ[s]}>(b, load<${BDQ[s]}>(p), m); ${BUMP(BDQ[s], 'RDI')}`, facts: W | F }));
 group('RDTSC', [1], () => ({ code: 'cpu.insn = ip; rdtsc(cpu, changetype<Insn>(ip));', facts: F }));
 const X = field => `p + CPU_XMM + (<usize>load<u8>(ip, ${field}) << 4)`;
 group('MOV128_RR', [1], () => ({ code: `v128.store(${X(4)}, v128.load(${X(5)}));` }));
@@ -312,6 +319,9 @@ const BRIP: usize = offsetof<Cpu>("brip");
 const RSP: usize = offsetof<Cpu>("rsp");
 const RBP: usize = offsetof<Cpu>("rbp");
 const RDX: usize = offsetof<Cpu>("rdx");
+const RSI: usize = offsetof<Cpu>("rsi");
+const RDI: usize = offsetof<Cpu>("rdi");
+const EFLAGS: usize = offsetof<Cpu>("eflags");
 ${process.env.VMLET_COUNT ? 'const COUNTS: usize = 0x0700_0000;' : ''}
 
 /** Runs blocks from Cpu.rip on until the budget is spent. */

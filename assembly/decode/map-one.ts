@@ -166,8 +166,15 @@ function pushImm(d: Dec, i: Insn): void {
 /** String operations; `size` is the element's. */
 function string(d: Dec, i: Insn, plain: u32, repeated: u32, size: u32): void {
   setSize(i, size);
-  if (d.rep) endPlain(d, i, repeated);
-  else thick(d, i, plain);
+  if (d.rep) {
+    endPlain(d, i, repeated);
+    return;
+  }
+  const h = hotSize(size);
+  if (h != 3 && plain != Thick.CMPS && d.seg == 8 && (d.mode & Mode.FLAT) != 0 && d.asz == (d.code == Mode.CODE64 ? 2 : 1)) {
+    const slot: u32 = plain == Thick.MOVS ? Hot.MOVS : plain == Thick.LODS ? Hot.LODS : plain == Thick.STOS ? Hot.STOS : Hot.SCAS;
+    i.op = <u16>(slot + h);
+  } else thick(d, i, plain);
 }
 
 function group3(d: Dec, i: Insn, size: u32): void {
