@@ -27,6 +27,7 @@ const bits = (...numbers: number[]): number => numbers.reduce((sum, n) => (sum |
 const SSE3 = 0, SSSE3 = 9, CX16 = 13, PCID = 17, SSE4_1 = 19, SSE4_2 = 20, X2APIC = 21, MOVBE = 22, POPCNT = 23, TSC_DEADLINE = 24, RDRAND = 30, HYPERVISOR = 31;
 const FPU = 0, VME = 1, DE = 2, PSE = 3, TSC = 4, MSR = 5, PAE = 6, MCE = 7, CX8 = 8, APIC = 9, SEP = 11, MTRR = 12, PGE = 13, MCA = 14, CMOV = 15, PAT = 16,
   PSE36 = 17, CLFSH = 19, MMX = 23, FXSR = 24, SSE = 25, SSE2 = 26, HTT = 28;
+const RDPID = 22;
 const FSGSBASE = 0, TSC_ADJUST = 1, ERMS = 9, INVPCID = 10, RDSEED = 18, CLFLUSHOPT = 23;
 const FSRM = 4, SPEC_CTRL = 26, ARCH_CAPABILITIES = 29;
 const BHI_CTRL = 4;
@@ -80,7 +81,7 @@ export const cpuidTable = (options: CpuidOptions): CpuidRow[] => {
     cache(3, 3, 3, 32 * 1024, 16, cpus, true),
   );
   add(6, bits(ARAT), 0, 0, 0);
-  add(7, 2, bits(FSGSBASE, TSC_ADJUST, ERMS, ...(long ? [INVPCID] : []), RDSEED, CLFLUSHOPT), 0, bits(FSRM, SPEC_CTRL, ARCH_CAPABILITIES), 0);
+  add(7, 2, bits(FSGSBASE, TSC_ADJUST, ERMS, ...(long ? [INVPCID] : []), RDSEED, CLFLUSHOPT), bits(RDPID), bits(FSRM, SPEC_CTRL, ARCH_CAPABILITIES), 0);
   add(7, 0, 0, 0, bits(BHI_CTRL), 2);
   // Topology: one thread a core, all cores in one package.
   add(11, 0, 1, 1 << 8, apicId, 0);

@@ -173,3 +173,51 @@ describe('decoding', () => {
     expect(result.fault).toMatchObject({ vector: 13, code: 0, rip: BigInt(CODE + 1) });
   });
 });
+
+describe('the block cache', () => {
+  /** Where assembly/machine.ts keeps the next free byte of the arena, and assembly/layout.ts its end. */
+  const ARENA_NEXT = 0xf_0010, ARENA_END = 0x600_0000;
+  const counter = (core: CoreHarness, which: number): number => (core.core as unknown as { counter(which: number): number }).counter(which);
+
+  it('starts anew when the arena is full, in the middle of a program', () => {
+    const core = machine();
+    new DataView(core.memory.buffer).setUint32(ARENA_NEXT, ARENA_END - 4000, true);
+    // 200 blocks of inc eax; jmp next, each 64 bytes on
+    for (let n = 0; n < 200; n++) core.set(CODE + n * 64, [0xff, 0xc0, 0xeb, 0x3c]);
+    core.set(CODE + 200 * 64, [0xff, 0xc9, 0x0f, 0x85, ...[-(200 * 64 + 8)].flatMap(d => [d & 255, (d >> 8) & 255, (d >> 16) & 255, (d >> 24) & 255]), 0xf4]);
+    core.setGpr(RAX, 0);
+    core.setGpr(RCX, 3);
+    core.rip = CODE;
+    const emptied = counter(core, 2);
+    expect(core.go(10_000).halted).toBe(true);
+    expect(core.getGpr(RAX)).toBe(600n);
+    expect(counter(core, 2)).toBe(emptied + 1);
+  });
+
+  it('keeps its lists when blocks of two pages come and go', () => {
+    const core = machine();
+    const edge = CODE + 0xffd;
+    // mov eax, 1 across the page; hlt behind it
+    for (let round = 0; round < 50; round++) {
+      core.set(edge, [0xb8, round, 0, 0, 0, 0xf4]);
+      core.set(CODE, [0xe9, ...[edge - CODE - 5].flatMap(d => [d & 255, (d >> 8) & 255, 0, 0])]);
+      core.setMode('long64');
+      core.rip = CODE;
+      core.go(10);
+      expect(core.getGpr(RAX)).toBe(BigInt(round));
+      core.set(CODE + 0x1000 + (round % 3), [0]);
+    }
+  });
+
+  it('survives more pages than the flush log has entries', () => {
+    const core = machine('long64', { paging: true });
+    // touch every page of 8 MB many times, reloading CR3 in between
+    // mov rsi, 0x200000; mov ecx, 1000; L: mov eax,[rsi]; add rsi,4096; dec ecx; jne L; mov rdx,cr3; mov cr3,rdx; dec ebx; jne start; hlt
+    core.setGpr(RBX, 12);
+    core.set(0x40_0000, [0x78, 0x56, 0x34, 0x12]);
+    const code = [0xbe, 0, 0, 0x20, 0, 0xb9, 0xe8, 3, 0, 0, 0x8b, 0x06, 0x48, 0x81, 0xc6, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x20, 0xda, 0x0f, 0x22, 0xda, 0xff, 0xcb, 0x75, 0xdf];
+    const result = core.run([...code, 0x8b, 0x04, 0x25, 0, 0, 0x40, 0, 0xf4], { max: 100_000 });
+    expect(result.fault).toBeUndefined();
+    expect(core.getGpr(RAX)).toBe(0x1234_5678n);
+  });
+});
