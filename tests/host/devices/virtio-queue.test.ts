@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Chain, VirtQueue } from '../../../src/host/devices/virtio/queue.js';
+import { type Chain, VirtQueue } from '../../../src/host/devices/virtio/queue.js';
 import { BufferMemory } from '../../../src/host/memory.js';
 
 const DESC = 0x1000;
