@@ -132,27 +132,20 @@ function bad64(d: Dec): bool {
   return true;
 }
 
-function push(d: Dec, i: Insn, n: u32): void {
+/** PUSH or POP of register `n`. */
+function stackRegister(d: Dec, i: Insn, n: u32, hot: u32, plain: u32): void {
   stackSize(d, i);
   i.a = <u8>(n << 3);
   i.b = i.a;
   const h = hotStack(d);
   if (h) {
     setSeg(i, Seg.SS);
-    i.op = <u16>(Hot.PUSH_R + h - 1);
-  } else thick(d, i, Thick.PUSH_R);
+    i.op = <u16>(hot + h - 1);
+  } else thick(d, i, plain);
 }
 
-function pop(d: Dec, i: Insn, n: u32): void {
-  stackSize(d, i);
-  i.a = <u8>(n << 3);
-  i.b = i.a;
-  const h = hotStack(d);
-  if (h) {
-    setSeg(i, Seg.SS);
-    i.op = <u16>(Hot.POP_R + h - 1);
-  } else thick(d, i, Thick.POP_R);
-}
+function push(d: Dec, i: Insn, n: u32): void { stackRegister(d, i, n, Hot.PUSH_R, Thick.PUSH_R); }
+function pop(d: Dec, i: Insn, n: u32): void { stackRegister(d, i, n, Hot.POP_R, Thick.POP_R); }
 
 function pushImm(d: Dec, i: Insn): void {
   stackSize(d, i);
@@ -583,7 +576,5 @@ export function decodeOneByte(d: Dec, i: Insn, op: u32): void {
   }
 }
 
-/** LES LDS LSS LFS LGS: segment in imm. A change of SS or of a flat segment ends the block. */
-export function farPointer(d: Dec, i: Insn): void {
-  endPlain(d, i, ThickEnd.LFP_SS);
-}
+/** LES LDS LSS LFS LGS: segment in imm. */
+export function farPointer(d: Dec, i: Insn): void { endPlain(d, i, ThickEnd.LFP); }

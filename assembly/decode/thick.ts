@@ -1,4 +1,4 @@
-// Numbers of the thick operations, added to OP_THICK or, from END on, to OP_THICK_END. The families live in ops/; ops/dispatch.ts
+// Numbers of the thick operations, added to OP_THICK or OP_THICK_END. The families live in ops/; ops/dispatch.ts
 // calls them. Operand forms are in the record: `a` is the reg field, the rm operand is a register (`b`) or memory, `imm` the immediate.
 export const enum Thick {
   // ops/alu.ts: E,G (0) G,E (1) E,imm (2) for each of ADD OR ADC SBB AND SUB XOR CMP: number = ALU + kind * 3 + form
@@ -22,10 +22,7 @@ export const enum Thick {
   MOVS = 126, CMPS, STOS, LODS, SCAS,
   // ops/system.ts
   SGDT = 131, SIDT, SLDT, STR, SMSW, LAR, LSL, VERR, VERW, ARPL, BOUND, RDTSCP = 143, RDPMC, CPUID, RDRAND, RDSEED, MOV_R_CR, MOV_R_DR,
-  PREFETCH, FENCE, CLFLUSH, RDFSBASE, RDGSBASE, RDPID, XGETBV, NOP,
-  LFP = 158, // LES LDS LSS LFS LGS: segment number in imm
-  // ops/system.ts, block-ending
-  END = 256, // number only; the operations below count from OP_THICK_END
+  RDFSBASE = 153, RDGSBASE, RDPID, XGETBV,
 }
 
 /** Block-ending thick operations: the caller has stored the next instruction pointer in Cpu.rip; a transfer overwrites it. */
@@ -38,7 +35,7 @@ export const enum ThickEnd {
   // ops/system.ts
   MOV_S_E = 26, POP_S, POPF, CLI, STI, HLT, LGDT, LIDT, LLDT, LTR, LMSW, CLTS, INVLPG, INVPCID, INVD, WBINVD, MOV_CR_R, MOV_DR_R,
   RDMSR, WRMSR, SWAPGS, WRFSBASE, WRGSBASE, XSETBV, MONITOR, MWAIT, VMCALL = 53, UD, GP_TOO_LONG, // MOV_S_E, POP_S: segment number in `a`
-  LFP_SS = 56, // LSS and, outside flat modes, every far-pointer load
+  LFP = 56, // LES LDS LSS LFS LGS: segment number in imm
   // ops/io.ts: port in imm, or DX
   IN_I = 57, IN_DX, OUT_I, OUT_DX, INS, OUTS, // INS and OUTS with or without REP
   // ops/string.ts, with REP

@@ -14,8 +14,8 @@ import {
 import { enter, leave, popE, popR, popS, popa, popf, pushE, pushI, pushR, pushS, pusha, pushf } from "./stack";
 import { cmps, lods, movs, repCmps, repLods, repMovs, repScas, repStos, scas, stos } from "./string";
 import {
-  arpl, bound, clflush, cli, clts, cpuid, fence, hlt, invd, invlpg, invpcid, lar, lfp, lfpSs, lgdt, lidt, lldt, lmsw, lsl, ltr, monitor, movCrR, movDrR, movRCr,
-  movRDr, movSE, mwait, prefetch, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdrand, rdseed, rdtscp, sgdt, sidt, sldt, smsw, sti, str, swapgs,
+  arpl, bound, cli, clts, cpuid, hlt, invd, invlpg, invpcid, lar, lfp, lgdt, lidt, lldt, lmsw, lsl, ltr, monitor, movCrR, movDrR, movRCr,
+  movRDr, movSE, mwait, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdrand, rdseed, rdtscp, sgdt, sidt, sldt, smsw, sti, str, swapgs,
   verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xgetbv, xsetbv,
 } from "./system";
 import {
@@ -143,14 +143,10 @@ export function dispatch(cpu: Cpu, ip: usize, op: u32): void {
     case Thick.RDSEED: rdseed(cpu, i); break;
     case Thick.MOV_R_CR: movRCr(cpu, i); break;
     case Thick.MOV_R_DR: movRDr(cpu, i); break;
-    case Thick.PREFETCH: prefetch(cpu, i); break;
-    case Thick.FENCE: fence(cpu, i); break;
-    case Thick.CLFLUSH: clflush(cpu, i); break;
     case Thick.RDFSBASE: rdfsbase(cpu, i); break;
     case Thick.RDGSBASE: rdgsbase(cpu, i); break;
     case Thick.RDPID: rdpid(cpu, i); break;
     case Thick.XGETBV: xgetbv(cpu, i); break;
-    case Thick.LFP: lfp(cpu, i); break;
     default: fault(cpu, Vector.UD);
   }
 }
@@ -212,7 +208,7 @@ export function dispatchEnd(cpu: Cpu, ip: usize, op: u32): void {
     case ThickEnd.MONITOR: monitor(cpu, i); break;
     case ThickEnd.MWAIT: mwait(cpu, i); break;
     case ThickEnd.VMCALL: vmcall(cpu, i); break;
-    case ThickEnd.LFP_SS: lfpSs(cpu, i); break;
+    case ThickEnd.LFP: lfp(cpu, i); break;
     case ThickEnd.IN_I: inI(cpu, i); break;
     case ThickEnd.IN_DX: inDx(cpu, i); break;
     case ThickEnd.OUT_I: outI(cpu, i); break;

@@ -53,7 +53,6 @@ export function lfp(cpu: Cpu, i: Insn): void {
   else if (size == 4) setReg<u32>(cpu, i.a, <u32>value);
   else setReg<u16>(cpu, i.a, <u16>value);
 }
-export function lfpSs(cpu: Cpu, i: Insn): void { lfp(cpu, i); }
 
 /** Whether the current level and the selector's RPL see a descriptor. */
 function isVisible(cpu: Cpu, sel: u32, attr: u32): bool {

@@ -15,7 +15,7 @@ import { eventPending, requestStop, updateMode } from "../interp/mode";
 import { memLin, probeWrite, readLin, writeLin } from "../mmu/access";
 import { flushTlb, flushTlbAll, flushTlbPage } from "../mmu/tlb";
 
-export { arpl, lar, lfp, lfpSs, lldt, lsl, ltr, movSE, sldt, str, verr, verw } from "./system-segment";
+export { arpl, lar, lfp, lldt, lsl, ltr, movSE, sldt, str, verr, verw } from "./system-segment";
 
 // Descriptor tables: limit of two bytes, base of eight in 64-bit mode, else four (of which LGDT and LIDT take three with a 16-bit operand).
 
@@ -244,11 +244,6 @@ export function bound(cpu: Cpu, i: Insn): void {
   }
 }
 
-export function prefetch(cpu: Cpu, i: Insn): void {}
-export function fence(cpu: Cpu, i: Insn): void {}
-export function nop(cpu: Cpu, i: Insn): void {}
-/** CLFLUSH is checked like a load of one byte. */
-export function clflush(cpu: Cpu, i: Insn): void { rmRead<u8>(cpu, i); }
 
 export function xgetbv(cpu: Cpu, i: Insn): void {
   if ((cpu.cr4 & CR4_OSXSAVE) == 0) fault(cpu, Vector.UD);
