@@ -28,6 +28,8 @@ const DUPLICATE_ACKS = 3;
 const CHALLENGE_INTERVAL_NS = 1e6;
 
 const SENDING: ReadonlySet<TcpState> = new Set(['ESTABLISHED', 'CLOSE_WAIT', 'FIN_WAIT_1', 'CLOSING', 'LAST_ACK']);
+/** A reset of what was about to end anyway loses nothing. */
+const RESET_REASON: Partial<Record<TcpState, TcpCloseReason>> = { SYN_RECEIVED: 'refused', CLOSING: 'closed', LAST_ACK: 'closed', TIME_WAIT: 'closed' };
 const RECEIVING: ReadonlySet<TcpState> = new Set(['ESTABLISHED', 'FIN_WAIT_1', 'FIN_WAIT_2']);
 
 /** One end of a TCP connection, on virtual time. SACK and timestamps are not offered; urgent data is ordinary data. */
@@ -236,7 +238,7 @@ export class TcpConnection {
       return;
     }
     if ((flags & RST) !== 0) {
-      if (seq === this.#rcvNxt) this.#close(this.state === 'SYN_RECEIVED' ? 'refused' : 'reset');
+      if (seq === this.#rcvNxt) this.#close(RESET_REASON[this.state] ?? 'reset');
       else this.#challenge(false);
       return;
     }
@@ -344,6 +346,7 @@ export class TcpConnection {
       this.#rtt.measured(this.#clock.now - this.#timedAtNs);
       this.#timedSeq = undefined;
     }
+    this.#rtt.progress();
     this.#buffer.drop(bytes);
     this.stats.bytesSent += bytes;
     this.#una = ack;
@@ -549,6 +552,7 @@ export class TcpConnection {
   }
 
   #retransmitDue(): void {
+    if (this.#una === this.#max && !this.#persisting) return;
     const opening = this.state === 'SYN_SENT' || this.state === 'SYN_RECEIVED';
     if (++this.#retries > (this.#options.retries ?? (opening ? SYN_RETRIES : DEFAULT_RETRIES))) {
       if (!opening) this.#send(RST | ACK, this.#nxt, NO_BYTES);

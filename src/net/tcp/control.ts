@@ -9,6 +9,7 @@ const MOST_RTO_NS = 60e9;
 export class RttEstimator {
   #smoothedNs: number | undefined;
   #variationNs = 0;
+  #baseNs = FIRST_RTO_NS;
   rtoNs = FIRST_RTO_NS;
 
   measured(rttNs: number): void {
@@ -19,11 +20,17 @@ export class RttEstimator {
       this.#variationNs = 0.75 * this.#variationNs + 0.25 * Math.abs(this.#smoothedNs - rttNs);
       this.#smoothedNs = 0.875 * this.#smoothedNs + 0.125 * rttNs;
     }
-    this.rtoNs = Math.min(MOST_RTO_NS, Math.max(LEAST_RTO_NS, this.#smoothedNs + Math.max(GRANULARITY_NS, 4 * this.#variationNs)));
+    this.#baseNs = Math.min(MOST_RTO_NS, Math.max(LEAST_RTO_NS, this.#smoothedNs + Math.max(GRANULARITY_NS, 4 * this.#variationNs)));
+    this.rtoNs = this.#baseNs;
   }
 
   backOff(): void {
     this.rtoNs = Math.min(MOST_RTO_NS, 2 * this.rtoNs);
+  }
+
+  /** The peer made progress: what was backed off returns. */
+  progress(): void {
+    this.rtoNs = this.#baseNs;
   }
 }
 
