@@ -20,3 +20,8 @@ export * from './tftp/client.js';
 export * from './tftp/codec.js';
 export * from './tftp/netascii.js';
 export * from './tftp/server.js';
+export * from './http/connection.js';
+export * from './http/files.js';
+export * from './http/mime.js';
+export * from './http/signed.js';
+export * from './serve.js';
