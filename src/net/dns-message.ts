@@ -191,7 +191,7 @@ export const decodeDns = (bytes: Uint8Array): DnsMessage | undefined => {
 class Writer {
   bytes = new Uint8Array(512);
   at = HEADER_BYTES;
-  /** Where a suffix, lower case, stands already. */
+  /** Where a suffix stands already. Case is kept, as askers compare it. */
   readonly #suffixes = new Map<string, number>();
 
   room(more: number): void {
@@ -205,7 +205,7 @@ class Writer {
     const labels = labelsOf(name);
     if (labels === undefined) return false;
     for (let i = 0; i < labels.length; i++) {
-      const suffix = labels.slice(i).map(escapeLabel).join('.').toLowerCase();
+      const suffix = labels.slice(i).map(escapeLabel).join('.');
       const known = this.#suffixes.get(suffix);
       if (known !== undefined) {
         this.word(0xc000 | known);

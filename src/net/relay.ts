@@ -26,6 +26,7 @@ export class Relay {
   #streamGone = false;
   #guestGone = false;
   #paused = false;
+  #finished = false;
 
   /** `batch` surrounds what comes from the event loop; `done` is called once when both sides are gone. */
   constructor(flow: Flow, log: FlowLog, batch: (work: () => void) => void, done: () => void) {
@@ -102,6 +103,8 @@ export class Relay {
   }
 
   #finish(): void {
-    if (this.#streamGone && this.#guestGone) this.#done();
+    if (!this.#streamGone || !this.#guestGone || this.#finished) return;
+    this.#finished = true;
+    this.#done();
   }
 }
