@@ -36,6 +36,7 @@ export interface Ending {
 
 const PANIC = /^(?:\[[ \d.]+\](?:\[[^\]]*\])? *)?Kernel panic - not syncing/;
 const PANIC_END = /---\[ end Kernel panic/;
+const NEEDS_MEMORY = /deadlocked on memory|out of memory/i;
 const INIT = /(?:Run \S+ as init process|^vmlet-init: started)/;
 const MAX_LINE = 4096;
 
@@ -103,7 +104,7 @@ export class GuestWatch {
       case 'reset':
         return exit.cause === 'triple-fault' ? `the guest's CPU shut down by a triple fault ${after}` : `the guest reset the machine ${after}`;
       case 'panic':
-        return `the guest's kernel panicked ${after}: ${this.#panic ?? ''}`;
+        return `the guest's kernel panicked ${after}: ${this.#panic ?? ''}${NEEDS_MEMORY.test(this.#panic ?? '') ? '; it needs more memory' : ''}`;
       case 'halted':
         return `the guest halted its CPU with interrupts off ${after}`;
       case 'debug-exit':
