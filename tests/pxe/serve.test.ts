@@ -96,7 +96,7 @@ describe('serving real sockets', () => {
   });
 
   it('says what is wrong, and leaves nothing open', async () => {
-    await expect(serve({ interface: 'no-such-card' })).rejects.toThrow(/there is no interface 'no-such-card'/);
+    await expect(serve({ interface: 'no-such-card' })).rejects.toThrow(/there is no interface 'no-such-card' that is up/);
     await expect(serve({ root: join(root, 'nowhere') })).rejects.toThrow(/does not exist/);
     await expect(serve({ dhcp: 'full' })).rejects.toThrow(/needs a subnet/);
     const server = await serve();

@@ -26,7 +26,7 @@ export const interfaceAddress = (name: string): { readonly address: string; read
   const found = all[name]?.find(entry => entry.family === 'IPv4');
   if (found) return { address: found.address, netmask: found.netmask, internal: found.internal };
   const names = Object.keys(all).filter(key => all[key]?.some(entry => entry.family === 'IPv4'));
-  throw new VmletError('ERR_VMLET_CONFIG', name in all ? `the interface '${name}' has no IPv4 address` : `there is no interface '${name}'`, {
+  throw new VmletError('ERR_VMLET_CONFIG', name in all ? `the interface '${name}' has no IPv4 address` : `there is no interface '${name}' that is up`, {
     hint: names.length > 0 ? `interfaces with an IPv4 address: ${names.join(', ')}` : 'no interface of this host has an IPv4 address',
   });
 };
