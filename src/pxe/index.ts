@@ -25,3 +25,4 @@ export * from './http/files.js';
 export * from './http/mime.js';
 export * from './http/signed.js';
 export * from './serve.js';
+export * from './explain.js';

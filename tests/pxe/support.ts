@@ -12,6 +12,8 @@ export interface Impairment {
 }
 
 export interface SeenDatagram {
+  /** Seconds of the wire's clock at sending. */
+  readonly atS: number;
   readonly from: UdpAddress;
   readonly to: UdpAddress;
   readonly bytes: Uint8Array;
@@ -62,7 +64,7 @@ export class TestWire {
     if (this.#ports.has(key)) throw new Error(`${key} is taken`);
     const endpoint: UdpEndpoint = {
       onMessage: undefined,
-      send: (to, bytes) => this.#send({ from: own, to, bytes }),
+      send: (to, bytes) => this.#send({ atS: this.clock.now / 1e9, from: own, to, bytes }),
       close: () => this.#ports.delete(key),
     };
     this.#ports.set(key, (from, bytes) => endpoint.onMessage?.(from, bytes));
