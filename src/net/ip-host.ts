@@ -88,8 +88,12 @@ export interface IpSend {
   readonly ttl?: number;
   readonly dontFragment?: boolean;
   readonly dstMac?: Mac;
+  /** The payload has a buffer of its own, with just the room for Ethernet and IPv4 headers before it: it becomes the frame. */
+  readonly inFrame?: boolean;
 }
 
+/** Ethernet and IPv4 without options. */
+const HEADROOM = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
 const DEFAULT_MTU = 1500;
 const DEFAULT_TTL = 64;
 const MAX_UDP_PAYLOAD = 65_507;
@@ -145,7 +149,8 @@ export class IpHost {
       clock: this.clock,
       random: options.random,
       batch: work => this.batch(work),
-      send: (payload, src, dst) => this.sendIp({ src, dst, protocol: PROTOCOL_TCP, payload, dontFragment: true }),
+      headroom: HEADROOM,
+      send: (payload, src, dst) => this.sendIp({ src, dst, protocol: PROTOCOL_TCP, payload, dontFragment: true, inFrame: true }),
       connection: { mss: this.mtu - IPV4_HEADER_BYTES - TCP_HEADER_BYTES, ...options.tcp?.connection },
       limits: options.tcp?.limits ?? {},
     });
@@ -247,7 +252,7 @@ export class IpHost {
     }
     const mac = send.dstMac ?? this.#directMac(send.dst);
     if (mac !== undefined) {
-      for (const fragment of fragments) this.#sendPacket(fragment, mac);
+      for (const fragment of fragments) this.#sendPacket(fragment, mac, send.inFrame);
       return true;
     }
     const hop = inSubnet(send.dst, this.subnet) ? send.dst : this.router;
@@ -257,7 +262,7 @@ export class IpHost {
     }
     for (const fragment of fragments) {
       this.neighbours.resolve(hop, found => {
-        if (found !== undefined) this.#sendPacket(fragment, found);
+        if (found !== undefined) this.#sendPacket(fragment, found, send.inFrame);
         else this.#unreachable(fragment);
       });
     }
@@ -277,14 +282,16 @@ export class IpHost {
     this.tcp.unreachable({ address: packet.src, port: ports.srcPort }, { address: packet.dst, port: ports.dstPort });
   }
 
-  #sendPacket(packet: Ipv4Packet, mac: Mac): void {
+  #sendPacket(packet: Ipv4Packet, mac: Mac, inFrame = false): void {
+    const { payload } = packet;
     const header = IPV4_HEADER_BYTES + packet.options.length;
-    const frame = new Uint8Array(ETHERNET_HEADER_BYTES + header + packet.payload.length);
+    const whole = inFrame && !packet.moreFragments && packet.fragmentOffset === 0;
+    const frame = whole ? new Uint8Array(payload.buffer, 0, HEADROOM + payload.length) : new Uint8Array(ETHERNET_HEADER_BYTES + header + payload.length);
     frame.set(mac, 0);
     frame.set(this.mac, MAC_BYTES);
     putU16(frame, 2 * MAC_BYTES, ETHERTYPE_IPV4);
-    writeIpv4Header(frame, ETHERNET_HEADER_BYTES, packet, packet.payload.length);
-    frame.set(packet.payload, ETHERNET_HEADER_BYTES + header);
+    writeIpv4Header(frame, ETHERNET_HEADER_BYTES, packet, payload.length);
+    if (!whole) frame.set(payload, ETHERNET_HEADER_BYTES + header);
     this.#emit(frame);
   }
 

@@ -30,6 +30,7 @@ const conversation = (): Uint8Array => {
   gateway.zone.addHost('server', ip('10.0.2.20'));
   const port = capture.pcap(net.hub.connect({ name: 'guest', impair: { delayNs: 100_000 } }), { name: 'guest' });
   const guest = new IpHost({ port, clock: net.clock, random: new Prng(1, 'guest'), mac: mac(15), address: ip('10.0.2.15'), prefix: 24, router: ip('10.0.2.2') });
+  guest.bindUdp(5353, () => {});
   const query = encodeDns(dnsQuery(1, 'server.lab', DNS_A)) as Uint8Array;
   guest.sendIcmp(ip('10.0.2.2'), icmpEcho(7, 1, pattern(3000)));
   net.run(10);

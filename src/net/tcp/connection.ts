@@ -3,7 +3,7 @@ import { NO_BYTES } from '../bytes.js';
 import type { TimerQueue } from '../timers.js';
 import { CongestionWindow, RttEstimator } from './control.js';
 import { ReceiveQueue } from './receive-queue.js';
-import { ACK, FIN, PSH, RST, SYN, type TcpOptions, type TcpSegment } from './segment.js';
+import { ACK, FIN, NO_OPTIONS, PSH, RST, SYN, type TcpOptions, type TcpSegment } from './segment.js';
 import { SendBuffer } from './send-buffer.js';
 import { seqAdd, seqDiff, seqLess, seqMax } from './sequence.js';
 import type { TcpCloseReason, TcpConnectionOptions, TcpConnectionStats, TcpEndpoint, TcpEvents, TcpState, TcpWire } from './types.js';
@@ -149,7 +149,7 @@ export class TcpConnection {
   abort(): void {
     if (this.state === 'CLOSED') return;
     this.#wire.batch(() => {
-      if (this.state !== 'SYN_SENT' && this.state !== 'TIME_WAIT') this.#send(RST | ACK, this.#nxt, NO_BYTES);
+      if (this.state !== 'SYN_SENT' && this.state !== 'TIME_WAIT') this.#send(RST | ACK, this.#emptySeq, NO_BYTES);
       this.#close('aborted');
     });
   }
@@ -375,11 +375,11 @@ export class TcpConnection {
   }
 
   #resendFirst(): void {
-    const bytes = Math.min(this.#mss, this.#buffer.length);
+    const bytes = Math.min(this.#mss, this.#buffer.length, seqDiff(this.#max, this.#una));
     const last = bytes === this.#buffer.length;
     this.#timedSeq = undefined;
     this.stats.retransmitted++;
-    this.#send(ACK | PSH | (last && this.#finSent ? FIN : 0), this.#una, this.#buffer.slice(0, bytes));
+    this.#send(ACK | (bytes > 0 ? PSH : 0) | (last && this.#finSent ? FIN : 0), this.#una, this.#buffer.slice(0, bytes));
   }
 
   #finAcknowledged(): void {
@@ -473,7 +473,7 @@ export class TcpConnection {
     } else this.#timedSeq = undefined;
     this.#nxt = seqAdd(this.#iss, 1);
     this.#max = this.#nxt;
-    this.#transmit({ flags: SYN | (answer ? ACK : 0), seq: this.#iss, window: Math.min(0xffff, this.#receiveBytes), options, payload: NO_BYTES });
+    this.#transmit(SYN | (answer ? ACK : 0), this.#iss, Math.min(0xffff, this.#receiveBytes), options, NO_BYTES);
   }
 
   /** Where the window's right edge could be now; it never moves back. */
@@ -494,16 +494,26 @@ export class TcpConnection {
       this.#unacked = 0;
       this.#ackTimer.disarm();
     }
-    this.#transmit({ flags, seq, window, options: {}, payload });
+    this.#transmit(flags, seq, window, NO_OPTIONS, payload);
   }
 
-  #transmit(part: Pick<TcpSegment, 'flags' | 'seq' | 'window' | 'options' | 'payload'>): void {
+  #transmit(flags: number, seq: number, window: number, options: TcpOptions, payload: Uint8Array): void {
     this.stats.segmentsSent++;
-    this.#wire.send({ ...part, srcPort: this.local.port, dstPort: this.remote.port, ack: (part.flags & ACK) !== 0 ? this.#rcvNxt : 0, urgent: 0 });
+    const ack = (flags & ACK) !== 0 ? this.#rcvNxt : 0;
+    this.#wire.send({ srcPort: this.local.port, dstPort: this.remote.port, seq, ack, flags, window, urgent: 0, options, payload });
+  }
+
+  /**
+   * The number of a segment without data: the highest sent, as a peer that got it takes nothing older, but no further than its window.
+   * `#nxt` goes back at a timeout.
+   */
+  get #emptySeq(): number {
+    const edge = seqAdd(this.#una, this.#sendWindow);
+    return seqLess(edge, this.#max) ? edge : this.#max;
   }
 
   #sendAck(): void {
-    if (!this.#gone) this.#send(ACK, this.#nxt, NO_BYTES);
+    if (!this.#gone) this.#send(ACK, this.#emptySeq, NO_BYTES);
   }
 
   #output(): void {
@@ -544,7 +554,7 @@ export class TcpConnection {
       if (this.state === 'ESTABLISHED') this.state = 'FIN_WAIT_1';
       else if (this.state === 'CLOSE_WAIT') this.state = 'LAST_ACK';
     }
-    this.#send(ACK | (last ? PSH : 0) | (fin ? FIN : 0), seq, payload);
+    this.#send(ACK | (last && count > 0 ? PSH : 0) | (fin ? FIN : 0), seq, payload);
   }
 
   #armRetransmit(): void {
@@ -555,7 +565,7 @@ export class TcpConnection {
     if (this.#una === this.#max && !this.#persisting) return;
     const opening = this.state === 'SYN_SENT' || this.state === 'SYN_RECEIVED';
     if (++this.#retries > (this.#options.retries ?? (opening ? SYN_RETRIES : DEFAULT_RETRIES))) {
-      if (!opening) this.#send(RST | ACK, this.#nxt, NO_BYTES);
+      if (!opening) this.#send(RST | ACK, this.#emptySeq, NO_BYTES);
       this.#close('timeout');
       return;
     }
@@ -602,7 +612,7 @@ export class TcpConnection {
       return;
     }
     if (this.#probes++ >= KEEP_ALIVE_PROBES) {
-      this.#send(RST | ACK, this.#nxt, NO_BYTES);
+      this.#send(RST | ACK, this.#emptySeq, NO_BYTES);
       this.#close('timeout');
       return;
     }

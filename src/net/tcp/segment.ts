@@ -44,7 +44,7 @@ export interface TcpSegment {
   readonly payload: Uint8Array;
 }
 
-const NO_OPTIONS: TcpOptions = {};
+export const NO_OPTIONS: TcpOptions = {};
 
 /** What is well-formed is kept; a wrong length ends the list. */
 const decodeOptions = (bytes: Uint8Array, start: number, end: number): TcpOptions => {
@@ -101,10 +101,12 @@ export const decodeTcp = (bytes: Uint8Array, src: Ipv4, dst: Ipv4): TcpSegment |
   };
 };
 
-export const encodeTcp = (segment: TcpSegment, src: Ipv4, dst: Ipv4): Uint8Array => {
-  const options = segment.options === NO_OPTIONS ? [] : encodeOptions(segment.options);
-  const header = Math.min(MAX_HEADER_BYTES, TCP_HEADER_BYTES + options.length);
-  const bytes = new Uint8Array(header + segment.payload.length);
+/** Encodes a segment. With `headroom`, the result is a view that has that many free bytes before it in a buffer of its own. */
+export const encodeTcp = (segment: TcpSegment, src: Ipv4, dst: Ipv4, headroom = 0): Uint8Array => {
+  const options = segment.options === NO_OPTIONS ? undefined : encodeOptions(segment.options);
+  const header = Math.min(MAX_HEADER_BYTES, TCP_HEADER_BYTES + (options?.length ?? 0));
+  const whole = new Uint8Array(headroom + header + segment.payload.length);
+  const bytes = headroom === 0 ? whole : whole.subarray(headroom);
   putU16(bytes, 0, segment.srcPort);
   putU16(bytes, 2, segment.dstPort);
   putU32(bytes, 4, segment.seq);
@@ -113,8 +115,8 @@ export const encodeTcp = (segment: TcpSegment, src: Ipv4, dst: Ipv4): Uint8Array
   bytes[13] = segment.flags;
   putU16(bytes, 14, segment.window);
   putU16(bytes, 18, segment.urgent);
-  bytes.set(options, TCP_HEADER_BYTES);
-  bytes.set(segment.payload, header);
+  if (options !== undefined) bytes.set(options, TCP_HEADER_BYTES);
+  if (segment.payload.length > 0) bytes.set(segment.payload, header);
   putU16(bytes, CHECKSUM_OFFSET, finishChecksum(addWords(pseudoHeaderSum(src, dst, PROTOCOL_TCP, bytes.length), bytes)));
   return bytes;
 };

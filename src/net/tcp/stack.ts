@@ -23,6 +23,8 @@ export interface TcpStackOptions {
   readonly random: Random;
   /** Takes an encoded segment to the IP layer. */
   readonly send: (bytes: Uint8Array, src: Ipv4, dst: Ipv4) => void;
+  /** Free bytes before each segment in its own buffer, for the headers of the layers below. Default: 0. */
+  readonly headroom?: number;
   /** Does work whose segments go out when it is done, so that no answer comes in its midst. */
   readonly batch: (work: () => void) => void;
   readonly connection?: TcpConnectionOptions;
@@ -278,7 +280,7 @@ export class TcpStack {
   }
 
   #send(segment: TcpSegment, src: Ipv4, dst: Ipv4): void {
-    this.#options.send(encodeTcp(segment, src, dst), src, dst);
+    this.#options.send(encodeTcp(segment, src, dst, this.#options.headroom), src, dst);
   }
 
   /** Resets every connection, as at the end of a run. */
