@@ -4,7 +4,9 @@ import type { Impairment } from '../../../src/net/impair.js';
 import type { IpHost } from '../../../src/net/ip-host.js';
 import type { TcpConnection } from '../../../src/net/tcp/connection.js';
 import type { TcpCloseReason, TcpConnectionOptions } from '../../../src/net/tcp/types.js';
-import { bytesOf, pattern, TestNet, textOf } from '../support.js';
+import { PROTOCOL_TCP } from '../../../src/net/ipv4.js';
+import { ACK, encodeTcp, RST, SYN } from '../../../src/net/tcp/segment.js';
+import { bytesOf, mac, pattern, TestNet, textOf } from '../support.js';
 
 interface End {
   connection: TcpConnection | undefined;
@@ -176,6 +178,69 @@ describe('TCP on a perfect wire', () => {
     expect(a.events).toEqual(['connect']);
     expect(b.events).toEqual(['connect']);
     expect(textOf(concat(b.received))).toBe('x');
+  });
+
+  it('takes a peer back that restarted and uses the same port', () => {
+    const net = new TestNet();
+    const hostB = net.host();
+    const sides: End[] = [];
+    hostB.tcp.listen(80, incoming => {
+      const side = end();
+      sides.push(side);
+      side.connection = incoming.accept(watch(side));
+    });
+    const start = (): End => {
+      const host = net.host({ address: hostB.address + 5, mac: mac(5) });
+      const side = end();
+      host.batch(() => void (side.connection = host.tcp.connect(host.address, { address: hostB.address, port: 80 }, watch(side), { srcPort: 1234 })));
+      return side;
+    };
+    const before = start();
+    before.connection?.write(bytesOf('before'));
+    net.hub.disconnect(net.hub.ports[1]);
+    const after = start();
+    after.connection?.write(bytesOf('after'));
+    net.run(5000);
+    expect(sides.map(side => [textOf(concat(side.received)), side.closed])).toEqual([['before', 'reset'], ['after', undefined]]);
+    expect(after.events).toEqual(['connect']);
+  });
+
+  it('lets a new connection replace one in TIME_WAIT, and bounds how many wait there', () => {
+    const net = new TestNet();
+    const hostA = net.host({ tcp: { limits: { timeWait: 5 } } });
+    const hostB = net.host({ tcp: { limits: { timeWait: 5 } } });
+    hostA.tcp.listen(80, incoming => {
+      const connection = incoming.accept({ onData: () => {} });
+      connection?.end();
+    });
+    for (let i = 0; i < 20; i++) {
+      const side = end();
+      hostB.batch(() => {
+        side.connection = hostB.tcp.connect(hostB.address, { address: hostA.address, port: 80 }, { ...watch(side), onEnd: () => side.connection?.end() }, { srcPort: 2000 + (i % 10) });
+      });
+      net.run(1);
+      if (i < 10) expect(side.closed).toBe('closed');
+    }
+    expect(hostA.tcp.connections.filter(connection => connection.state === 'TIME_WAIT').length).toBeLessThanOrEqual(5);
+  });
+
+  it('ignores forged resets and SYNs that do not fit', () => {
+    const net = new TestNet();
+    const { a, b, hostA, hostB } = link(net);
+    const connection = b.connection as TcpConnection;
+    const forge = (flags: number, seq: number): void => {
+      const segment = { srcPort: connection.remote.port, dstPort: 80, seq, ack: 0, flags, window: 0, urgent: 0, options: {}, payload: new Uint8Array(0) };
+      hostA.sendIp({ dst: hostB.address, protocol: PROTOCOL_TCP, payload: encodeTcp(segment, hostA.address, hostB.address) });
+      net.run(2);
+    };
+    for (const seq of [0, 0x4000_0000, 0x8000_0000, 0xc000_0000]) {
+      forge(RST, seq);
+      forge(SYN, seq);
+      forge(SYN | ACK, seq);
+    }
+    a.connection?.write(bytesOf('still here'));
+    expect(textOf(concat(b.received))).toBe('still here');
+    expect([a.closed, b.closed]).toEqual([undefined, undefined]);
   });
 
   it('keeps to the limits on connections', () => {
