@@ -26,3 +26,4 @@ export * from './http/mime.js';
 export * from './http/signed.js';
 export * from './serve.js';
 export * from './explain.js';
+export * from './wire.js';
