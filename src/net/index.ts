@@ -24,3 +24,4 @@ export * from './tcp/stack.js';
 export * from './tcp/types.js';
 export { TimerQueue } from './timers.js';
 export * from './udp.js';
+export * from './udp-ports.js';
