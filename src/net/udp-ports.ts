@@ -1,5 +1,5 @@
 import { VmletError } from '../errors.js';
-import { formatIpv4, formatMac, parseIpv4, parseMac } from './address.js';
+import { formatIpv4, parseIpv4, parseMac } from './address.js';
 import type { IpHost } from './ip-host.js';
 
 /** One open port, addressed by text: the shape that the services of `src/pxe` take. */
