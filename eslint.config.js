@@ -28,13 +28,15 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/host/**/*.ts'],
+    files: ['src/host/**/*.ts', 'src/net/**/*.ts', 'src/pxe/**/*.ts'],
     ignores: ['src/host/backends/**'],
     rules: { 'no-restricted-properties': ['error', ...wallClock], 'no-restricted-globals': ['error', ...timers] },
   },
   layer(['src/host/devices/**/*.ts'], [NODE, API, [['**/machine.js', '**/core.js', '**/board/**', '**/image/**'], 'a device knows neither the machine nor the core']]),
   layer(['src/host/*.ts', 'src/host/board/**/*.ts', 'src/host/boot/**/*.ts', 'src/host/firmware/**/*.ts'], [NODE, API]),
   layer(['src/host/backends/**/*.ts'], [API, [['**/devices/**', '**/machine.js', '**/core.js'], 'a backend knows no device']]),
+  layer(['src/net/**/*.ts'], [NODE, API, [['**/machine.js', '**/core.js', '**/image/**', '**/devices/**'], 'the wire knows no machine']]),
+  layer(['src/pxe/**/*.ts'], [API, [['**/machine.js', '**/core.js', '**/image/**', '**/devices/**'], 'the services know no machine']]),
   layer(['src/image/**/*.ts'], [API, [['**/host/**'], 'images know nothing of the machine']]),
   { files: ['tools/**', 'tests/bench/**'], rules: { '@typescript-eslint/no-unused-vars': 'off' } },
 );
