@@ -37,6 +37,13 @@
 // @ts-ignore: decorator
 @external("host", "ferr") export declare function ferr(cpu: u32): void;
 
+/** Makes a module of `length` bytes at `at` live: its functions r0, r1, ... go to the table from slot `first` on. */
+// @ts-ignore: decorator
+@external("host", "jitInstall") export declare function jitInstall(at: usize, length: u32, first: u32, count: u32): void;
+/** The table slots are no longer used. */
+// @ts-ignore: decorator
+@external("host", "jitReset") export declare function jitReset(first: u32, count: u32): void;
+
 /** Eight bytes of the run's entropy for RDRAND and RDSEED, as two words: `word` is 0 or 1. */
 // @ts-ignore: decorator
 @external("host", "entropy") export declare function entropy(cpu: u32, word: u32): u32;

@@ -8,9 +8,12 @@ import { INFO_FLAGS, INFO_ROM, pageInfo } from "./mmu/physical";
 import { flushTlbAll } from "./mmu/tlb";
 import { dropAll, invalidate as invalidateRange } from "./interp/blocks";
 import { instructionCount, requestStop, shorten as shortenBudget, updateMode as deriveMode } from "./interp/mode";
+import { enable } from "./jit/queue";
+import { jit } from "./jit/state";
 import { run as runCpu, settleFault } from "./interp/run";
 
 export * from "./generated/offsets";
+export { jitBail, jitBswap, jitCarry, jitCond, jitEnd, jitMulOver, jitRead, jitThick, jitWrite } from "./jit/slow";
 
 /** Lays out the machine: RAM in KiB, at most 3 GiB, which the host has allocated behind `ramBase()`. */
 export function init(ramKiB: u32): void {
@@ -98,6 +101,23 @@ export function protectRom(phys: u32, length: u32): void {
   for (let at: u32 = 0; at < length; at += 0x1000) {
     const info = pageInfo(<u64>(phys + at));
     store<u32>(info, load<u32>(info, INFO_FLAGS) | INFO_ROM, INFO_FLAGS);
+  }
+}
+
+/** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */
+export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32): void { enable(threshold, batch, maxSlots, slotBase); }
+/** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them. */
+export function jitCounter(which: u32): f64 {
+  const j = jit();
+  switch (which) {
+    case 0: return <f64>j.regions;
+    case 1: return <f64>j.modules;
+    case 2: return <f64>j.compiledInsns;
+    case 3: return <f64>j.moduleBytes;
+    case 4: return <f64>j.resets;
+    case 5: return <f64>j.dropped;
+    case 6: return <f64>j.entries;
+    default: return <f64>j.executed;
   }
 }
 

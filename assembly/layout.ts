@@ -29,6 +29,7 @@ export const JUMP_ENTRIES: u32 = 8192;
 
 export const BLOCK_HASH: usize = 0x00a0_0000; // 65,536 chain heads
 export const BLOCK_HASH_BITS: u32 = 16;
+export const JIT_BASE: usize = 0x00b0_0000; // the compiler's record, tables and output: 5 MiB
 export const PAGE_INFO: usize = 0x0100_0000; // 16 bytes per physical page, 4 GiB worth
 export const ARENA: usize = 0x0200_0000; // decoded blocks
 export const ARENA_END: usize = 0x0600_0000;

@@ -40,6 +40,8 @@ export interface VMOptions {
   disks?: readonly (string | DiskOptions)[];
   /** Equal seeds give equal runs; 1 by default. */
   seed?: Seed;
+  /** `interp` (default), or `jit`: hot code is compiled. Both give the same run. */
+  engine?: 'interp' | 'jit';
   /**
    * How an idle guest's time passes: `warp` (default) jumps to the next timer, and time stands still while the program awaits nothing
    * of the VM; `realtime` goes with the wall clock; `frozen=DATE` is warp with that power-on date.
@@ -91,6 +93,7 @@ export interface VMConfig {
   memoryBytes: number;
   disks: DiskOptions[];
   seed: Seed;
+  engine: 'interp' | 'jit';
   time: 'warp' | 'realtime';
   epochSeconds: number | undefined;
   timeoutNs: number | undefined;
@@ -194,7 +197,7 @@ const text = (name: string, value: unknown): string | undefined => {
 };
 
 const KEYS: ReadonlySet<string> = new Set([
-  'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'memory', 'disks', 'seed', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
+  'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
   'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
 ]);
 
@@ -236,6 +239,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseMemory(options.memory),
     disks,
     seed,
+    engine: oneOf('engine', options.engine, ['interp', 'jit'], 'interp'),
     time,
     epochSeconds,
     timeoutNs,

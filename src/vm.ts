@@ -119,6 +119,7 @@ export class VM implements AsyncDisposable {
       memoryBytes: config.memoryBytes,
       arch: guest.arch,
       seed: config.seed,
+      engine: { kind: config.engine },
       time: config.time,
       epochSeconds: config.epochSeconds,
       boot: guest.boot,

@@ -1,6 +1,7 @@
 // Boots a kernel with the compiled host: node tools/boot-try.mjs KERNEL [INITRD|-] [CMDLINE]. Serial goes to stdout, figures to stderr.
 // VMLET_DIST (dist), VMLET_CORE (dist/core.wasm), VMLET_MEMORY (MB, 256), VMLET_TIME (warp|realtime), VMLET_TIMEOUT (virtual s), VMLET_ARCH,
-// VMLET_STUB=1 (let the guest unpack itself), VMLET_DISK (raw image, read-only), VMLET_INPUT (text sent to COM1), VMLET_ROM=1 (KERNEL is a ROM), VMLET_REBOOT=1 (start over after a reset).
+// VMLET_STUB=1 (let the guest unpack itself), VMLET_DISK (raw image, read-only), VMLET_INPUT (text sent to COM1), VMLET_ROM=1 (KERNEL is a ROM), VMLET_REBOOT=1 (start over after a reset),
+// VMLET_ENGINE=jit, VMLET_JIT (its options as JSON).
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -35,6 +36,7 @@ const machine = new Machine({
   serial: [serial],
   disks: env.VMLET_DISK ? [new MemoryBlock(new Uint8Array(readFileSync(env.VMLET_DISK)))] : [],
   rng: true,
+  engine: env.VMLET_ENGINE === 'jit' ? { kind: 'jit', jit: env.VMLET_JIT ? JSON.parse(env.VMLET_JIT) : {} } : undefined,
   rebootAction: env.VMLET_REBOOT ? 'reset' : 'exit',
   debugExitPort: 0xf4,
   debugconPort: 0xe9,

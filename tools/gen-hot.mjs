@@ -307,10 +307,12 @@ import { Cpu } from "../cpu/state";
 import { cond, getCF, getOF, getPF, getSF, getZF } from "../cpu/flags";
 import { CPU_JUMP, CPU_XMM, JUMP_ENTRIES } from "../layout";
 import { INSN_BYTES, Insn } from "../decode/insn";
-import { BLOCK_COUNT, BLOCK_HEADER } from "../interp/block-layout";
+import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT } from "../interp/block-layout";
 import { findBlock, scratchBlock } from "../interp/blocks";
 import { Interp, Quiet, interp, quiet } from "../interp/backend";
 import { misaligned, slowRead, slowRead128, slowReadForWrite, slowWrite, slowWrite128, wildJump } from "../interp/slow";
+import { heated } from "../jit/queue";
+import { jit } from "../jit/state";
 import { dispatchEnd, dispatch } from "../ops/dispatch";
 import { rdtsc } from "../ops/system";
 import { add, adc, and, cmp, dec, imul2, inc, neg, not_, or_, rol, ror, sar, sbb, shl, shr, sub, test, xor } from "../ops/alu";
@@ -334,10 +336,28 @@ export function execute(cpu: Cpu): void {
   let tr = cpu.tlbRead;
   let tw = cpu.tlbWrite;
   for (;;) {
-    let block: usize;
+    let block: usize = 0;
     const je = p + CPU_JUMP + ((<usize>(rip ^ (rip >> 11)) & (JUMP_ENTRIES - 1)) << 4);
-    if (load<u64>(je) == rip && load<u32>(je, 8) == cpu.jumpKey) block = <usize>load<u32>(je, 12);
-    else {
+    if (load<u64>(je) == rip && load<u32>(je, 8) == cpu.jumpKey) {
+      block = <usize>load<u32>(je, 12);
+      if (<i32>block < 0) {
+        // compiled: the entry holds the table slot
+        if (cpu.bail) block = 0;
+        else {
+          cpu.rip = rip;
+          const before = cpu.left;
+          call_indirect<void>(<u32>block & 0x7fff_ffff, p);
+          jit().entries++;
+          jit().executed += <u64>(before - cpu.left);
+          rip = cpu.rip;
+          am = cpu.addrMask;
+          tr = cpu.tlbRead;
+          tw = cpu.tlbWrite;
+          continue;
+        }
+      }
+    }
+    if (!block) {
       cpu.rip = rip;
       cpu.block = 0;
       cpu.insn = 0;
@@ -352,6 +372,17 @@ export function execute(cpu: Cpu): void {
       if (cpu.left <= 0) return;
       block = scratchBlock(cpu, <u32>cpu.left);
       left = cpu.left - <i32>load<u16>(block, BLOCK_COUNT);
+    }
+    const heat = load<i32>(block, BLOCK_HEAT);
+    if (heat) {
+      if (heat > 0) {
+        store<i32>(block, heat - 1, BLOCK_HEAT);
+        if (heat == 1 && heated(cpu, block)) continue;
+      } else if (cpu.bail) cpu.bail = 0;
+      else {
+        store<u32>(je, <u32>-heat | 0x8000_0000, 12);
+        continue;
+      }
     }
     cpu.left = left;
     cpu.block = block;

@@ -103,6 +103,8 @@ export class Cpu {
   patched: usize; // record whose operation was replaced to stop behind the one in flight, 0 when none
   patchedOp: u32;
   generation: u32; // part of the jump cache key; a change empties the cache
+  leave: u32; // compiled code is to be left behind the operation in flight
+  bail: u32; // it was left before an instruction that the interpreter must execute
   tscOffset: u64; // TSC = instruction count + tscOffset (SDM vol. 3, 18.17), 1 GHz
 
   // Derived by updateMode, for the interpreter.

@@ -9,9 +9,11 @@ import { INFO_HEAD, INFO_LINES, hostOf, pageInfo } from "../mmu/physical";
 import { fetchEntryAt, fillEntry, newGeneration, watchPage } from "../mmu/tlb";
 import { WALK_GLOBAL } from "../mmu/walk";
 import { noteFetch, translateFetch } from "../mmu/access";
+import { dropRegion, releaseSlots } from "../jit/queue";
+import { jit } from "../jit/state";
 import { patchBehind } from "./mode";
 import {
-  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_LENGTH, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_PHYS2, BLOCK_VALID,
+  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_PHYS2, BLOCK_REGION_LINES, BLOCK_VALID,
 } from "./block-layout";
 
 const NONE: u64 = ~0;
@@ -53,6 +55,7 @@ export function findBlock(cpu: Cpu): usize {
   }
   if (!block) block = newBlock(cpu, lin, phys);
   if (flat) {
+    if (!load<u16>(block, BLOCK_VALID)) return block; // code on the bus
     const e = jumpEntry(cpu, lin);
     store<u64>(e, lin);
     store<u32>(e, cpu.jumpKey, 8);
@@ -76,6 +79,16 @@ function secondPage(cpu: Cpu, lin: u64, must: bool): u64 {
   return facts == NONE ? NONE - 1 : facts & ~0xfff;
 }
 
+/** The block that begins at a physical address and stays in its page, if it has been decoded. */
+export function knownBlock(phys: u64, mode: u32): usize {
+  let block = <usize>load<u32>(hashSlot(phys, mode));
+  while (block) {
+    if (load<u64>(block, BLOCK_PHYS) == phys && load<u32>(block, BLOCK_MODE) == mode && load<u64>(block, BLOCK_PHYS2) == NONE) return block;
+    block = <usize>load<u32>(block, BLOCK_HASH_NEXT);
+  }
+  return 0;
+}
+
 /** Decodes at most `limit` instructions at Cpu.rip into the CPU's scratch block, which no cache knows. */
 export function scratchBlock(cpu: Cpu, limit: u32): usize {
   const lin = (cpu.rip + cpu.csBase) & cpu.addrMask;
@@ -91,6 +104,7 @@ function build(cpu: Cpu, block: usize, lin: u64, phys: u64, limit: u32): u64 {
   store<u64>(block, phys, BLOCK_PHYS);
   store<u32>(block, cpu.mode, BLOCK_MODE);
   store<u64>(block, NONE, BLOCK_PHYS2);
+  store<i32>(block, 0, BLOCK_HEAT);
   if (decodeBlock(cpu, block, phys, NONE, limit)) return NONE;
   const page2 = secondPage(cpu, lin, true);
   decodeBlock(cpu, block, phys, page2, 1);
@@ -106,6 +120,8 @@ function newBlock(cpu: Cpu, lin: u64, phys: u64): usize {
   if (!hostOf(phys) || (page2 != NONE && !hostOf(page2))) return scratchBlock(cpu, 1); // code on the bus is never cached
   s.arenaNext += BLOCK_HEADER + (<usize>load<u16>(block, 22) + 1) * INSN_BYTES;
   s.blocksDecoded++;
+  const flat = (cpu.mode & Mode.FLAT) != 0 && (cpu.mode & Mode.SIZE) != Mode.CODE16;
+  if (flat && page2 == NONE) store<i32>(block, <i32>jit().threshold, BLOCK_HEAT);
   store<u16>(block, 1, BLOCK_VALID);
   const slot = hashSlot(phys, cpu.mode);
   store<u32>(block, load<u32>(slot), BLOCK_HASH_NEXT);
@@ -126,7 +142,8 @@ function join(page: u64, block: usize, link: usize, from: u32, length: u32): voi
   store<u64>(info, load<u64>(info, INFO_LINES) | lines(from, length), INFO_LINES);
 }
 
-function lines(from: u32, length: u32): u64 {
+/** The 64-byte lines of a page that a range touches, as a mask. */
+export function lines(from: u32, length: u32): u64 {
   const first = from >> 6, last = (from + length - 1) >> 6;
   return (<u64>-1 << <u64>first) & (<u64>-1 >> (63 - <u64>last));
 }
@@ -163,12 +180,20 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
       leaveIfCurrent(block);
     } else {
       kept |= lines(first, size);
+      if (load<i32>(block, BLOCK_HEAT) < 0 && (at & 1) == 0 && (load<u64>(block, BLOCK_REGION_LINES) & lines(from, length)) != 0) {
+        dropRegion(block);
+        dropped = true;
+      }
       link = block + field;
     }
     at = next;
   }
   store<u64>(info, kept, INFO_LINES);
-  if (dropped) for (let c: u32 = 0; c < shared().cpus; c++) newGeneration(cpuAt(c));
+  if (!dropped) return;
+  for (let c: u32 = 0; c < shared().cpus; c++) {
+    newGeneration(cpuAt(c));
+    cpuAt(c).leave = 1;
+  }
 }
 
 /** Removes a block from the hash and from the list of its other page, if it has one. */
@@ -207,6 +232,7 @@ export function dropAll(): void {
   const s = shared();
   s.arenaNext = ARENA;
   s.arenaFlushes++;
+  releaseSlots();
   memory.fill(BLOCK_HASH, 0, <usize>4 << BLOCK_HASH_BITS);
   for (let page: u64 = 0; page < s.ramBytes; page += 0x1000) {
     const info = pageInfo(page);

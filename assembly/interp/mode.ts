@@ -4,6 +4,8 @@ import { CPU_TLB_MISS, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X
 import { Insn, INSN_BYTES } from "../decode/insn";
 import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RECORDS } from "./block-layout";
 import { Hot } from "../generated/hot";
+import { forgetRegions } from "../jit/queue";
+import { jit } from "../jit/state";
 
 /** Present, writable data or readable code, base 0, 4 GiB. */
 // @ts-ignore: decorator
@@ -33,6 +35,11 @@ export function updateMode(cpu: Cpu): void {
   }
   if ((cpu.cr4 & CR4_OSFXSR) != 0 && (cpu.cr0 & (CR0_EM | CR0_TS)) == 0) mode |= Mode.SIMD;
   cpu.mode = mode;
+  const long = u32((cpu.efer & EFER_LMA) != 0);
+  if (jit().long != long) {
+    jit().long = long;
+    forgetRegions();
+  }
   const user = cpu.cpl == 3;
   const watched = (cpu.dr7 & 0xff) != 0 || (user && (cpu.eflags & AC) != 0 && (cpu.cr0 & CR0_AM) != 0);
   cpu.tlbRead = base + (watched ? CPU_TLB_MISS : user ? CPU_TLB_UR : CPU_TLB_SR);
@@ -72,6 +79,7 @@ export function requestStop(cpu: Cpu): void { shorten(cpu, 0); }
 
 /** The block is left behind the record in flight: the next record is replaced by a stop until then. */
 export function patchBehind(cpu: Cpu): void {
+  cpu.leave = 1;
   if (cpu.patched) return;
   const next = cpu.insn + INSN_BYTES;
   const block = cpu.block;

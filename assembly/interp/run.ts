@@ -4,12 +4,14 @@ import { armStep, checkInsnBreakpoints, deliverFault, takeDebugTrap, takeInterru
 import { BLOCK_COUNT } from "./block-layout";
 import { Insn, thisRip } from "../decode/insn";
 import { execute } from "../generated/execute";
+import { compileDue } from "../jit/queue";
 import { unpatch } from "./mode";
 
 /** Runs at most `budget` instructions; a delivered interrupt or fault counts as one. Returns an Exit. */
 export function run(cpu: Cpu, budget: i32): i32 {
   cpu.end += <u64><i64>(budget - cpu.left);
   cpu.left = budget;
+  compileDue(cpu);
   while (cpu.left > 0) {
     if (cpu.blockedDb != 0 && takeDebugTrap(cpu)) {
       cpu.left -= 1;

@@ -48,6 +48,9 @@ export function divWide(hi: u64, lo: u64, d: u64): u64 {
   return (q1 << 32) + q0;
 }
 
+/** Whether the signed product of two 64-bit numbers needs more than 64 bits. */
+export function mulOverflows(x: u64, y: u64): bool { return mulHighS(x, y) != <u64>(<i64>(x * y) >> 63); }
+
 /** The truncating signed product; CF and OF tell whether it was truncated. */
 // @ts-ignore: decorator
 @inline export function imul2<B, T>(b: B, x: T, y: T): T {

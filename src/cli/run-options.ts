@@ -19,6 +19,7 @@ export interface RunFlags {
   wallTimeout?: string;
   stopTimeout?: string;
   seed?: string;
+  engine?: string;
   time?: string;
   reboot?: boolean;
   onPanic?: string;
@@ -55,6 +56,7 @@ export const addRunOptions = (command: Command): Command =>
     .option('--wall-timeout <time>', 'end the run after this much real time')
     .option('--stop-timeout <time>', 'how long SIGTERM lets the guest finish (default: 10s)')
     .option('--seed <seed>', 'equal seeds give equal runs (default: 1)')
+    .option('--engine <engine>', 'interp, or jit: compile hot code; the results are the same (default: interp)')
     .option('--time <kind>', 'warp, realtime or frozen=DATE (default: warp; at a terminal without a command: realtime)')
     .option('--reboot', 'let the guest reboot')
     .addOption(new Option('--no-reboot', 'a reset ends the run (default)'))
@@ -109,6 +111,7 @@ export const vmOptions = (flags: RunFlags, image: string | undefined): VMOptions
     memory: flags.memory,
     disks: flags.disk,
     seed: parseSeed(flags.seed),
+    engine: flags.engine as VMOptions['engine'],
     time: flags.time,
     timeout: nanoseconds(flags.timeout, '--timeout'),
     wallTimeout: nanoseconds(flags.wallTimeout, '--wall-timeout'),

@@ -1,6 +1,7 @@
 import { VmletError } from '../errors.js';
 import { tuneEngine } from './backends/engine-flags.js';
 import type { AccessSize } from './devices/device.js';
+import { JitLinker, type JitOptions } from './jit-linker.js';
 import { BufferMemory } from './memory.js';
 
 /** Where guest RAM begins in the core's linear memory, as assembly/layout.ts has it. */
@@ -61,6 +62,26 @@ export interface CoreHost {
   entropy(cpu: number): number;
 }
 
+/** How guest code runs: interpreted, or compiled where it is hot. Both give the same results. */
+export interface EngineOptions {
+  kind: 'interp' | 'jit';
+  jit?: JitOptions;
+}
+
+/** Counters of the compiler: regions and modules made, guest instructions in them, bytes of wasm; then executions. */
+export interface JitStats {
+  regions: number;
+  modules: number;
+  compiled: number;
+  bytes: number;
+  /** Times that all regions were dropped, and single ones for writes to their code. */
+  resets: number;
+  dropped: number;
+  /** Entries of regions, and guest instructions executed in them. */
+  entries: number;
+  executed: number;
+}
+
 /** The exports of assembly/index.ts. Field offsets are exported besides as the globals `OFF_name`. */
 interface CoreExports {
   init(ramKiB: number): void;
@@ -80,6 +101,7 @@ interface CoreExports {
   flushAll(cpu: number): void;
   mapRom(bytes: number): number;
   protectRom(phys: number, length: number): void;
+  jitCounter(which: number): number;
 }
 
 /** The descriptor of a segment register: `attributes` are bits 8 to 23 of the descriptor's second word, as in assembly/cpu/state.ts. */
@@ -220,7 +242,7 @@ export class Core {
   #end = 0;
   #running = false;
 
-  private constructor(module: WebAssembly.Module, ramBytes: number, host: CoreHost) {
+  private constructor(module: WebAssembly.Module, ramBytes: number, host: CoreHost, engine: EngineOptions) {
     this.#host = host;
     tuneEngine();
     const pages = Math.ceil((RAM_BASE + ramBytes) / WASM_PAGE);
@@ -232,17 +254,19 @@ export class Core {
         hint: 'give the guest less memory (-m), or lift the address space limit of this process (ulimit -v)',
       });
     }
-    const instance = new WebAssembly.Instance(module, { env: { memory: this.memory, abort: aborted }, host: this.#imports() });
+    const linker = new JitLinker(this.memory);
+    const instance = new WebAssembly.Instance(module, { env: { memory: this.memory, abort: aborted }, host: { ...this.#imports(), ...linker.words } });
     this.#exports = instance.exports as unknown as CoreExports;
     this.#offsets = offsetsOf(instance.exports);
     this.ram = new Uint8Array(this.memory.buffer, RAM_BASE, ramBytes);
     this.#exports.init(ramBytes >>> 10);
+    if (engine.kind === 'jit') linker.enable(instance.exports, engine.jit);
     this.dma = new CoreMemory(this.ram, VGA_HOLE, (phys, length) => this.#exports.invalidate(phys, length));
   }
 
   /** `ramBytes` is a multiple of 4096, 1 MB to 3 GB. Throws ERR_VMLET_MEMORY when the process cannot have that much. */
-  static create(module: WebAssembly.Module, ramBytes: number, host: CoreHost): Core {
-    return new Core(module, ramBytes, host);
+  static create(module: WebAssembly.Module, ramBytes: number, host: CoreHost, engine: EngineOptions = { kind: 'interp' }): Core {
+    return new Core(module, ramBytes, host, engine);
   }
 
   cpu(index: number): CpuRecord {
@@ -325,6 +349,12 @@ export class Core {
     const area = new Uint8Array(this.memory.buffer, at, bytes);
     area.fill(0xff);
     area.set(image, bytes - image.length);
+  }
+
+  /** What the compiler has done so far; all zero while it is off. */
+  jitStats(): JitStats {
+    const [regions, modules, compiled, bytes, resets, dropped, entries, executed] = Array.from({ length: 8 }, (_, which) => this.#exports.jitCounter(which));
+    return { regions, modules, compiled, bytes, resets, dropped, entries, executed };
   }
 
   /** Makes a range of RAM ignore guest writes. */

@@ -14,7 +14,7 @@ import { bootKernel, type BootOptions, bootSector } from './boot/load.js';
 import { planRom } from './boot/rom.js';
 import { buildSmbios, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
-import { Core, type CoreHost, Exit, MAX_RAM_BYTES } from './core.js';
+import { Core, type CoreHost, type EngineOptions, Exit, MAX_RAM_BYTES } from './core.js';
 import { cpuidTable } from './cpuid.js';
 import type { VirtioConsolePort } from './devices/virtio/console.js';
 import { cpuState, hashState } from './state-hash.js';
@@ -46,6 +46,8 @@ export interface MachineOptions {
   time?: 'warp' | 'realtime';
   /** The clock's date at power-on, in seconds since 1970. Default: DEFAULT_EPOCH_SECONDS in warp, now in realtime. */
   epochSeconds?: number;
+  /** Interpreted by default. */
+  engine?: EngineOptions;
   boot: BootOptions;
   /** COM1 to COM4. */
   serial?: readonly CharBackend[];
@@ -130,7 +132,7 @@ export class Machine {
     this.#realtime = options.time === 'realtime';
     this.guestLog = new CountingGuestLog(options.onGuestLog);
     this.#cpuEntropy = new SeededEntropy(seed, 'cpu');
-    this.core = Core.create(options.core, memoryBytes, this.#coreHost());
+    this.core = Core.create(options.core, memoryBytes, this.#coreHost(), options.engine);
     this.clock.source = () => this.nowNs;
     this.clock.onArm = atNs => this.#timerArmed(atNs);
     const { serial = [], disks = [], rng, nics = [] } = options;

@@ -19,6 +19,12 @@ declare namespace WebAssembly {
     readonly buffer: ArrayBufferLike;
   }
 
+  class Table {
+    readonly length: number;
+    grow(by: number): number;
+    set(index: number, value: (() => void) | null): void;
+  }
+
   class Global {
     value: unknown;
   }

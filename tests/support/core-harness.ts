@@ -2,6 +2,7 @@
 // so tests see the vector.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { JitLinker, type JitOptions } from '../../src/host/jit-linker.js';
 
 const CORE = process.env.VMLET_CORE ?? fileURLToPath(new URL('../../dist/core.wasm', import.meta.url));
 const RAM_PAGES_BEFORE = 0x0800_0000 / 65_536;
@@ -80,8 +81,10 @@ export class CoreHarness {
   readonly #cpu: DataView;
   readonly #offsets = new Map<string, number>();
 
-  constructor(ramBytes = 8 << 20) {
+  /** `engine`: 'jit' compiles every block at its first execution unless `jit` says otherwise; VMLET_ENGINE sets the default. */
+  constructor(ramBytes = 8 << 20, engine = process.env.VMLET_ENGINE ?? 'interp', jit: JitOptions = { threshold: 1, batch: 1 }) {
     this.memory = new WebAssembly.Memory({ initial: RAM_PAGES_BEFORE + ramBytes / 65_536, maximum: 65_536 });
+    const linker = new JitLinker(this.memory);
     const host = {
       raise: () => {
         throw FAULT;
@@ -97,6 +100,7 @@ export class CoreHarness {
       tprWrite: () => {},
       ferr: () => {},
       entropy: () => 0x1234_5678,
+      ...linker.words,
     };
     const env = {
       memory: this.memory,
@@ -111,6 +115,7 @@ export class CoreHarness {
     }
     this.ram = new Uint8Array(this.memory.buffer, this.core.ramBase() >>> 0, ramBytes);
     this.core.init(ramBytes >>> 10);
+    if (engine === 'jit') linker.enable(exports, jit);
     this.#cpu = new DataView(this.memory.buffer, this.core.cpuPointer(0) >>> 0, 0x1_0000);
     this.setMode('long64');
   }

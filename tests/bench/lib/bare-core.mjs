@@ -30,12 +30,13 @@ const catchExports = body => {
 };
 
 export class BareCore {
-  static async create() {
+  /** `engine` as in MachineOptions. */
+  static async create(engine) {
     const { Core, Exit } = await loadDist('host/core.js');
-    return new BareCore(Core, Exit);
+    return new BareCore(Core, Exit, engine);
   }
 
-  constructor(Core, Exit) {
+  constructor(Core, Exit, engine) {
     this.exit = Exit;
     const surprise = what => () => {
       throw new Error(`the program asked the host for ${what}`);
@@ -44,7 +45,7 @@ export class BareCore {
       ['portRead', 'portWrite', 'mmioRead', 'mmioWrite', 'interruptAck', 'msrRead', 'msrWrite', 'tprRead', 'tprWrite', 'ferr', 'entropy'].map(name => [name, surprise(name)]),
     );
     const module = new WebAssembly.Module(readFileSync(CORE_FILE));
-    const { result, exports } = catchExports(() => Core.create(module, RAM_BYTES, host));
+    const { result, exports } = catchExports(() => Core.create(module, RAM_BYTES, host, engine));
     this.core = result;
     this.exports = exports;
     this.core.reset(0);

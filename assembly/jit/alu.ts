@@ -1,0 +1,251 @@
+// Emitters of arithmetic. They follow the definitions of ops/alu.ts, ops/shift.ts and ops/muldiv.ts; memory has been accessed before, so
+// nothing here needs the record.
+import { Lazy } from "../cpu/state";
+import { Insn } from "../decode/insn";
+import { flagsToLocals, known, knownShift, overlay, pushCarry, pushCond } from "./flags";
+import { Fn, L, arith, constant, cut, la, lr, lt, lx, ly, popReg, pushReg, signed, widen } from "./operands";
+import { Fl } from "./state";
+import { W, call, get, i32c, i64c, op, set, tee } from "./wasm";
+
+/** Where an operand comes from. */
+export namespace From {
+  export const A: u32 = 0; // register a of the record
+  export const B: u32 = 1;
+  export const IMM: u32 = 2;
+  export const X: u32 = 3; // temporary locals
+  export const Y: u32 = 4;
+  export const IMM32: u32 = 5; // the lower half of the immediate
+}
+
+export function pushFrom(i: Insn, from: u32, s: u32): void {
+  switch (from) {
+    case From.A: pushReg(i.a, s); break;
+    case From.B: pushReg(i.b, s); break;
+    case From.IMM: constant(s, i.imm); break;
+    case From.IMM32: constant(s, <u64><i64><i32>i.imm); break;
+    case From.X: get(lx(s)); break;
+    default: get(ly(s));
+  }
+}
+
+/** ADD OR ADC SBB AND SUB XOR CMP with flags. CMP leaves nothing on the stack, the others the result. */
+export function alu(i: Insn, kind: u32, s: u32, x: u32, y: u32): void {
+  if (kind == 2 || kind == 3) {
+    carrying(i, kind == 3, s, x, y);
+    return;
+  }
+  const logic = kind == 1 || kind == 4 || kind == 6;
+  pushFrom(i, x, s);
+  if (!logic) tee(la(s));
+  pushFrom(i, y, s);
+  arith(s, kind == 0 ? W.I32_ADD : kind == 1 ? W.I32_OR : kind == 4 ? W.I32_AND : kind == 6 ? W.I32_XOR : W.I32_SUB);
+  if (!logic) cut(s);
+  if (kind == 7) set(lr(s));
+  else tee(lr(s));
+  known(logic ? Fl.LOGIC : kind == 0 ? Fl.ADD : Fl.SUB, s);
+}
+
+/** The carry makes the type of the flags: they are settled at once. */
+function carrying(i: Insn, borrow: bool, s: u32, x: u32, y: u32): void {
+  pushCarry();
+  set(L.CY);
+  pushFrom(i, x, s);
+  set(lt(s));
+  get(lt(s));
+  pushFrom(i, y, s);
+  arith(s, borrow ? W.I32_SUB : W.I32_ADD);
+  get(L.CY);
+  if (s == 3) op(W.I64_EXTEND_U);
+  arith(s, borrow ? W.I32_SUB : W.I32_ADD);
+  cut(s);
+  tee(lr(s));
+  widen(s);
+  set(L.FR);
+  get(lt(s));
+  widen(s);
+  set(L.FA);
+  get(L.CY);
+  i32c(3);
+  op(W.I32_SHL);
+  i32c((borrow ? Lazy.SUB : Lazy.ADD) * 4 + s);
+  op(W.I32_ADD);
+  set(L.FT);
+  known(Fl.DYN, s);
+  get(lr(s));
+}
+
+/** The same without flags; ADD OR AND SUB XOR by `kind`. */
+export function quietAlu(i: Insn, kind: u32, s: u32, y: u32): void {
+  pushReg(i.a, s);
+  pushFrom(i, y, s);
+  arith(s, kind == 0 ? W.I32_ADD : kind == 1 ? W.I32_OR : kind == 4 ? W.I32_AND : kind == 6 ? W.I32_XOR : W.I32_SUB);
+}
+
+export function test(i: Insn, s: u32, x: u32, y: u32): void {
+  pushFrom(i, x, s);
+  pushFrom(i, y, s);
+  arith(s, W.I32_AND);
+  set(lr(s));
+  known(Fl.LOGIC, s);
+}
+
+/** INC or DEC; leaves the result. */
+export function step(i: Insn, down: bool, s: u32, x: u32): void {
+  pushCarry();
+  set(L.CY);
+  pushFrom(i, x, s);
+  constant(s, 1);
+  arith(s, down ? W.I32_SUB : W.I32_ADD);
+  tee(lr(s));
+  known(down ? Fl.DEC : Fl.INC, s);
+}
+
+export function neg(i: Insn, s: u32): void {
+  constant(s, 0);
+  tee(la(s));
+  pushReg(i.a, s);
+  arith(s, W.I32_SUB);
+  tee(lr(s));
+  known(Fl.SUB, s);
+}
+
+/** 0 SHL, 1 SHR, 2 SAR, 3 ROL, 4 ROR; leaves the result. */
+export function shift(i: Insn, kind: u32, s: u32, quiet: bool): void {
+  const width: u32 = s == 3 ? 64 : 32;
+  let count = <u32>i.imm;
+  const opcode = kind == 0 ? W.I32_SHL : kind == 1 ? W.I32_SHR_U : kind == 2 ? W.I32_SHR_S : kind == 3 ? W.I32_ROTL : W.I32_ROTR;
+  if (kind > 2) count &= width - 1;
+  if (quiet || kind > 2) {
+    if (!quiet) flagsToLocals();
+    pushReg(i.a, s);
+    constant(s, count);
+    arith(s, opcode);
+    if (quiet) return;
+    set(lt(s));
+    rotateFlags(kind == 4, s);
+    get(lt(s));
+    return;
+  }
+  pushReg(i.a, s);
+  tee(la(s));
+  constant(s, count);
+  arith(s, opcode);
+  tee(lr(s));
+  knownShift(kind == 0 ? Fl.SHL : kind == 1 ? Fl.SHR : Fl.SAR, s, count);
+}
+
+function bitOf(s: u32, local: u32, place: u32): void {
+  get(local);
+  constant(s, place);
+  arith(s, W.I32_SHR_U);
+  if (s == 3) op(W.I32_WRAP);
+  i32c(1);
+  op(W.I32_AND);
+}
+
+/** CF and OF of the rotation whose result is in the temporary. */
+function rotateFlags(right: bool, s: u32): void {
+  const top: u32 = s == 3 ? 63 : 31;
+  bitOf(s, lt(s), right ? top : 0);
+  set(L.CY);
+  bitOf(s, lt(s), top);
+  if (right) bitOf(s, lt(s), top - 1);
+  else get(L.CY);
+  op(W.I32_XOR);
+  overlay(L.CY);
+}
+
+/** SHL, SHR, SAR by CL: leaves the result. Flags change only when the count is not 0. */
+export function shiftCl(i: Insn, kind: u32, s: u32): void {
+  const top: u32 = s == 3 ? 63 : 31;
+  flagsToLocals();
+  pushReg(8, 0);
+  i32c(top);
+  op(W.I32_AND);
+  set(L.CY);
+  pushReg(i.a, s);
+  set(lx(s));
+  get(lx(s));
+  get(L.CY);
+  if (s == 3) op(W.I64_EXTEND_U);
+  arith(s, kind == 0 ? W.I32_SHL : kind == 1 ? W.I32_SHR_U : W.I32_SHR_S);
+  set(lt(s));
+  get(L.CY);
+  op(W.IF);
+  op(W.VOID);
+  // the last bit shifted out: at count - 1 going right, at width - count going left
+  get(lx(s));
+  if (kind == 0) {
+    i32c(top + 1);
+    get(L.CY);
+    op(W.I32_SUB);
+  } else {
+    get(L.CY);
+    i32c(1);
+    op(W.I32_SUB);
+  }
+  if (s == 3) op(W.I64_EXTEND_U);
+  arith(s, W.I32_SHR_U);
+  if (s == 3) op(W.I32_WRAP);
+  i32c(1);
+  op(W.I32_AND);
+  set(L.Y);
+  get(L.Y);
+  i32c(9);
+  op(W.I32_SHL);
+  if (kind == 0) {
+    bitOf(s, lt(s), top);
+    get(L.Y);
+    op(W.I32_XOR);
+  } else if (kind == 1) {
+    bitOf(s, lt(s), top);
+    bitOf(s, lt(s), top - 1);
+    op(W.I32_XOR);
+  } else i32c(0);
+  i32c(11);
+  op(W.I32_SHL);
+  op(W.I32_OR);
+  i32c((Lazy.SHIFT * 4 + s) | Lazy.FIX_CF | Lazy.FIX_OF);
+  op(W.I32_OR);
+  set(L.FT);
+  get(lt(s));
+  widen(s);
+  set(L.FR);
+  op(W.END);
+  get(lt(s));
+}
+
+/** IMUL; the result's truncation is told by CF and OF. Leaves the result. */
+export function imul(i: Insn, s: u32, x: u32, y: u32): void {
+  flagsToLocals();
+  pushFrom(i, x, s);
+  widen(s);
+  set(L.X64);
+  pushFrom(i, y, s);
+  widen(s);
+  set(L.T64);
+  if (s == 3) {
+    get(L.X64);
+    get(L.T64);
+    call(Fn.MUL_OVER);
+    set(L.CY);
+  } else {
+    get(L.X64);
+    get(L.T64);
+    op(W.I64_MUL);
+    tee(L.T64);
+    op(W.I32_WRAP);
+    tee(L.T);
+    op(W.I64_EXTEND_S);
+    get(L.T64);
+    op(W.I64_NE);
+    set(L.CY);
+  }
+  get(L.CY);
+  overlay(L.CY);
+  if (s == 3) {
+    get(L.X64);
+    get(L.T64);
+    op(W.I64_MUL);
+  } else get(L.T);
+}

@@ -1,0 +1,673 @@
+// From records to code. Every group of hot operations has its emitter here; a group without one leaves the region before the instruction.
+import { Cpu } from "../cpu/state";
+import { CPU_XMM } from "../layout";
+import { FUSED_TARGET, Insn } from "../decode/insn";
+import { HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
+import { From, alu, imul, neg, pushFrom, quietAlu, shift, shiftCl, step, test } from "./alu";
+import { arith64, flagsInMemory, pushCond } from "./flags";
+import { branch, exitDynamic, exitTo, goTo } from "./flow";
+import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, arith, constant, dirtyReg, fetch, la, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
+import { jit } from "./state";
+import { W, call, get, hintedIf, i32c, i64c, mem, op, set, simdMem, tee } from "./wasm";
+
+const RAX: u32 = 0;
+const RDX: u32 = 16;
+const RSP: u32 = 32;
+const RBP: u32 = 40;
+const RSI: u32 = 48;
+const RDI: u32 = 56;
+const SIMD_LOAD: u32 = 0;
+const SIMD_STORE: u32 = 11;
+
+/** Sizes of the generator's lists: bytes, words, doublewords, quadwords. */
+// @ts-ignore: decorator
+@inline function bdq(n: u32): u32 { return n ? n + 1 : 0; }
+// @ts-ignore: decorator
+@inline function dq(n: u32): u32 { return n + 2; }
+
+/** Address of the operand for a write, into H. */
+function openWrite(i: Insn, s: u32): void {
+  pushAddress(i, true);
+  access(s, true);
+  set(L.H);
+}
+/** Stores the value on the stack at H. */
+function closeWrite(s: u32): void {
+  set(lt(s));
+  get(L.H);
+  get(lt(s));
+  put(s);
+}
+/** The operand's old value into X, its address in H. */
+function openModify(i: Insn, s: u32): void {
+  openWrite(i, s);
+  get(L.H);
+  fetch(s);
+  set(lx(s));
+}
+
+function aluOp(i: Insn, n: u32): void {
+  const s = bdq(n % 3), form = (n / 3) % 5, kind = n / 15;
+  if (form < 2) {
+    alu(i, kind, s, From.A, form ? From.IMM : From.B);
+    if (kind != 7) popReg(i.a, s);
+  } else if (form == 2) {
+    readOperand(i, s);
+    set(ly(s));
+    alu(i, kind, s, From.A, From.Y);
+    if (kind != 7) popReg(i.a, s);
+  } else {
+    const y = form == 3 ? From.A : From.IMM;
+    if (kind == 7) {
+      readOperand(i, s);
+      set(lx(s));
+      alu(i, kind, s, From.X, y);
+    } else {
+      openModify(i, s);
+      alu(i, kind, s, From.X, y);
+      closeWrite(s);
+    }
+  }
+}
+
+function quietKind(n: u32): u32 { return n < 2 ? n : n + 2; } // 0, 1, 4, 5, 6
+
+// ---- the stack ----
+
+/** Opens the slot of a push; `size` 2 or 3. */
+function openPush(size: u32): void {
+  pushReg(RSP, jit().wide ? 3 : 2);
+  if (jit().wide) {
+    i64c(size == 3 ? 8 : 4);
+    op(W.I64_SUB);
+    if (size == 2) {
+      i64c(0xffff_ffff);
+      op(W.I64_AND);
+    }
+  } else {
+    i32c(4);
+    op(W.I32_SUB);
+  }
+  access(size, true);
+}
+function closePush(): void {
+  get(jit().wide ? L.AD64 : L.AD);
+  dirtyReg(RSP >> 3);
+  set(L.GPR + (RSP >> 3));
+}
+/** The value at the address in register `from`, into T; RSP behind it comes with `settlePop`. */
+function pop(from: u32, size: u32): void {
+  pushReg(from, jit().wide ? 3 : 2);
+  if (jit().wide && size == 2) {
+    i64c(0xffff_ffff);
+    op(W.I64_AND);
+  }
+  access(size, false);
+  fetch(size);
+  set(lt(size));
+}
+function settlePop(size: u32): void {
+  if (jit().wide) {
+    get(L.AD64);
+    i64c(size == 3 ? 8 : 4);
+    op(W.I64_ADD);
+    if (size == 2) {
+      i64c(0xffff_ffff);
+      op(W.I64_AND);
+    }
+  } else {
+    get(L.AD);
+    i32c(4);
+    op(W.I32_ADD);
+  }
+  dirtyReg(RSP >> 3);
+  set(L.GPR + (RSP >> 3));
+}
+
+/** The 64-bit branch target in X64 must be canonical; if not, the interpreter faults. */
+function checkTarget(size: u32): void {
+  if (size != 3) return;
+  get(L.X64);
+  i64c(16);
+  op(W.I64_SHL);
+  i64c(16);
+  op(W.I64_SHR_S);
+  get(L.X64);
+  op(W.I64_NE);
+  hintedIf(W.VOID, false);
+  bail();
+  op(W.END);
+}
+
+/** Leaves the region before the current instruction. */
+export function bail(): void {
+  spill();
+  get(L.CPU);
+  i32c(<i32>jit().ip);
+  pushPlace(0);
+  call(Fn.BAIL);
+  op(W.RETURN);
+}
+
+function target64(size: u32): void {
+  if (size == 2) op(W.I64_EXTEND_U);
+  set(L.X64);
+}
+
+/** The groups from JCC to CALL_M. */
+function jump(i: Insn, code: u32): void {
+  const off = <i32>i.off;
+  if (code < Hot.JMP) {
+    pushCond(code - Hot.JCC);
+    branch();
+    return;
+  }
+  if (code == Hot.JMP) {
+    goTo(true);
+    return;
+  }
+  if (code < Hot.RET) {
+    const s = dq(code - Hot.CALL);
+    openPush(s);
+    pushRip(off);
+    if (s == 2) op(W.I32_WRAP);
+    put(s);
+    closePush();
+    goTo(true);
+    return;
+  }
+  if (code < Hot.JMP_R) {
+    const s = dq(code - Hot.RET);
+    pop(RSP, s);
+    get(lt(s));
+    target64(s);
+    checkTarget(s);
+    settlePop(s);
+    exitDynamic();
+    return;
+  }
+  const kind = (code - Hot.JMP_R) >> 1; // JMP_R CALL_R JMP_M CALL_M
+  const s = dq((code - Hot.JMP_R) & 1);
+  if (kind < 2) pushReg(i.a, s);
+  else readOperand(i, s);
+  target64(s);
+  checkTarget(s);
+  if (kind & 1) {
+    openPush(s);
+    pushRip(off);
+    if (s == 2) op(W.I32_WRAP);
+    put(s);
+    closePush();
+  }
+  exitDynamic();
+}
+
+// ---- compare and branch ----
+
+/** Pushes relation `cc` of CMPJ between A and Y, results in R. */
+function relation(cc: u32, s: u32): void {
+  if (cc == 6 || cc == 7) {
+    get(lr(s));
+    signed(s);
+    constant(s, 0);
+    arith64(s, cc == 6 ? W.I32_LT_S : W.I32_GE_S);
+    return;
+  }
+  get(la(s));
+  if (cc > 7) signed(s);
+  get(ly(s));
+  if (cc > 7) signed(s);
+  let o: u32;
+  switch (cc) {
+    case 0: o = W.I32_LT_U; break;
+    case 1: o = W.I32_GE_U; break;
+    case 2: o = W.I32_EQ; break;
+    case 3: o = W.I32_NE; break;
+    case 4: o = W.I32_LE_U; break;
+    case 5: o = W.I32_GT_U; break;
+    case 8: o = W.I32_LT_S; break;
+    case 9: o = W.I32_GE_S; break;
+    case 10: o = W.I32_LE_S; break;
+    default: o = W.I32_GT_S;
+  }
+  arith64(s, o);
+}
+function few(n: u32): u32 { return n < 2 ? n + 2 : n < 4 ? n - 2 : n; } // E NE B AE BE A
+
+function compare(i: Insn, s: u32, x: u32, y: u32, cc: u32): void {
+  pushFrom(i, y, s);
+  set(ly(s));
+  alu(i, 7, s, x, From.Y);
+  relation(cc, s);
+  branch();
+}
+function zeroBranch(s: u32, ne: u32): void {
+  get(lr(s));
+  arith64(s, W.I32_EQZ);
+  if (ne) op(W.I32_EQZ);
+  branch();
+}
+
+function fusedOp(i: Insn, code: u32): void {
+  if (code < Hot.TESTJ) {
+    const n = code - Hot.CMPJ;
+    compare(i, bdq((n / 12) % 3), From.A, n < 36 ? From.B : From.IMM32, n % 12);
+  } else if (code < Hot.CMPJ_RM) {
+    const n = code - Hot.TESTJ;
+    const s = bdq((n / 6) % 3), cc = n % 6;
+    test(i, s, From.A, n < 18 ? From.B : From.IMM32);
+    get(lr(s));
+    signed(s);
+    constant(s, 0);
+    arith64(s, cc == 0 ? W.I32_EQ : cc == 1 ? W.I32_NE : cc == 2 ? W.I32_LT_S : cc == 3 ? W.I32_GE_S : cc == 4 ? W.I32_LE_S : W.I32_GT_S);
+    branch();
+  } else if (code < Hot.CMPJ_MR) {
+    const n = code - Hot.CMPJ_RM;
+    const s = dq(n / 6);
+    readOperand(i, s);
+    set(ly(s));
+    compare(i, s, From.A, From.Y, few(n % 6));
+  } else if (code < Hot.TESTJ_MI) {
+    const immediate = code >= Hot.CMPJ_MI;
+    const n = code - (immediate ? Hot.CMPJ_MI : Hot.CMPJ_MR);
+    const s = immediate ? bdq(n / 6) : dq(n / 6);
+    readOperand(i, s);
+    set(lx(s));
+    compare(i, s, From.X, immediate ? From.IMM32 : From.A, few(n % 6));
+  } else if (code < Hot.ADDJ) {
+    readOperand(i, 0);
+    set(L.X);
+    test(i, 0, From.X, From.IMM32);
+    zeroBranch(0, code - Hot.TESTJ_MI);
+  } else if (code < Hot.INCJ) {
+    const n = code - Hot.ADDJ;
+    const s = dq((n >> 1) & 1), k = n >> 2;
+    alu(i, k == 0 ? 0 : k == 1 ? 5 : 4, s, From.A, From.IMM32);
+    popReg(i.a, s);
+    zeroBranch(s, n & 1);
+  } else {
+    const n = code - Hot.INCJ;
+    const s = dq((n >> 1) & 1);
+    step(i, n >= 4, s, From.A);
+    popReg(i.a, s);
+    zeroBranch(s, n & 1);
+  }
+}
+
+// ---- the rest ----
+
+function bswap32(local: u32): void {
+  get(local);
+  i32c(8);
+  op(W.I32_ROTL);
+  i32c(0x00ff_00ff);
+  op(W.I32_AND);
+  get(local);
+  i32c(8);
+  op(W.I32_ROTR);
+  i32c(0xff00_ff00);
+  op(W.I32_AND);
+  op(W.I32_OR);
+}
+
+/** Sign extension of the value on the stack, n as in the generator's SX. */
+function extend(n: u32): void {
+  signed(n == 4 ? 2 : n & 1);
+  if (n > 1) op(W.I64_EXTEND_S);
+}
+
+function xmmAddress(n: u32): u32 { return <u32>CPU_XMM + (n << 4); }
+
+function moves(i: Insn, code: u32): void {
+  if (code < Hot.MOV_RI) {
+    const s = code - Hot.MOV_RR;
+    pushReg(i.b, s);
+    popReg(i.a, s);
+  } else if (code < Hot.MOV_RM) {
+    const n = code - Hot.MOV_RI;
+    const s: u32 = n < 2 ? n : jit().wide ? 3 : 2;
+    constant(s, i.imm);
+    popReg(i.a, s);
+  } else if (code < Hot.MOV_MR) {
+    const s = code - Hot.MOV_RM;
+    readOperand(i, s);
+    popReg(i.a, s);
+  } else if (code < Hot.MOVZX_RR) {
+    const immediate = code >= Hot.MOV_MI;
+    const s = code - (immediate ? Hot.MOV_MI : Hot.MOV_MR);
+    pushAddress(i, true);
+    access(s, true);
+    if (immediate) constant(s, i.imm);
+    else pushReg(i.a, s);
+    put(s);
+  } else if (code < Hot.MOVSX_RR) {
+    if (code < Hot.MOVZX_RM) pushReg(i.b, code - Hot.MOVZX_RR);
+    else readOperand(i, code - Hot.MOVZX_RM);
+    popReg(i.a, 2);
+  } else if (code < Hot.LEA) {
+    const n = code < Hot.MOVSX_RM ? code - Hot.MOVSX_RR : code - Hot.MOVSX_RM;
+    const from: u32 = n == 4 ? 2 : n & 1;
+    if (code < Hot.MOVSX_RM) pushReg(i.b, from);
+    else readOperand(i, from);
+    extend(n);
+    popReg(i.a, n < 2 ? 2 : 3);
+  } else {
+    const s = dq(code - Hot.LEA);
+    pushAddress(i, false);
+    if (s == 2 && jit().wide) op(W.I32_WRAP);
+    popReg(i.a, s);
+  }
+}
+
+function unary(i: Insn, code: u32): void {
+  if (code < Hot.INC_M) {
+    const down = code >= Hot.DEC_R;
+    const s = dq(code - (down ? Hot.DEC_R : Hot.INC_R));
+    step(i, down, s, From.A);
+    popReg(i.a, s);
+  } else if (code < Hot.NEG_R) {
+    const down = code >= Hot.DEC_M;
+    const s = dq(code - (down ? Hot.DEC_M : Hot.INC_M));
+    openModify(i, s);
+    step(i, down, s, From.X);
+    closeWrite(s);
+  } else if (code < Hot.NOT_R) {
+    neg(i, dq(code - Hot.NEG_R));
+    popReg(i.a, dq(code - Hot.NEG_R));
+  } else {
+    const s = dq(code - Hot.NOT_R);
+    pushReg(i.a, s);
+    constant(s, ~0);
+    arith(s, W.I32_XOR);
+    popReg(i.a, s);
+  }
+}
+
+function shifts(i: Insn, code: u32): void {
+  if (code >= Hot.SHIFT_CL) {
+    const n = code - Hot.SHIFT_CL;
+    shiftCl(i, n >> 1, dq(n & 1));
+    popReg(i.a, dq(n & 1));
+    return;
+  }
+  const quiet = code >= Hot.QSHIFT_RI;
+  const n = code - (quiet ? Hot.QSHIFT_RI : Hot.SHIFT_RI);
+  shift(i, n >> 1, dq(n & 1), quiet);
+  popReg(i.a, dq(n & 1));
+}
+
+function multiply(i: Insn, code: u32): void {
+  const s = dq((code - Hot.IMUL_RR) & 1);
+  if (code >= Hot.QIMUL_RR) {
+    pushReg(code < Hot.QIMUL_RI ? i.a : i.b, s);
+    if (code < Hot.QIMUL_RI) pushReg(i.b, s);
+    else constant(s, i.imm);
+    arith(s, W.I32_MUL);
+  } else if (code < Hot.IMUL_RI) imul(i, s, From.A, From.B);
+  else if (code < Hot.IMUL_RM) imul(i, s, From.B, From.IMM);
+  else {
+    readOperand(i, s);
+    set(ly(s));
+    imul(i, s, From.A, From.Y);
+  }
+  popReg(i.a, s);
+}
+
+function conditional(i: Insn, code: u32): void {
+  if (code >= Hot.SETCC_R) {
+    pushCond(code - Hot.SETCC_R);
+    popReg(i.a, 0);
+    return;
+  }
+  const memory = code >= Hot.CMOV_RM;
+  const n = code - (memory ? Hot.CMOV_RM : Hot.CMOV_RR);
+  const s = dq(n & 1);
+  if (memory) {
+    readOperand(i, s);
+    set(ly(s));
+  }
+  pushCond(n >> 1);
+  set(L.CY2);
+  if (memory) get(ly(s));
+  else pushReg(i.b, s);
+  pushReg(i.a, s);
+  get(L.CY2);
+  op(W.SELECT);
+  popReg(i.a, s);
+}
+
+function stack(i: Insn, code: u32): void {
+  const s = dq((code - Hot.PUSH_R) & 1);
+  if (code < Hot.POP_R) {
+    openPush(s);
+    pushReg(i.a, s);
+    put(s);
+    closePush();
+  } else if (code < Hot.PUSH_I) {
+    pop(RSP, s);
+    settlePop(s);
+    get(lt(s));
+    popReg(i.a, s);
+  } else if (code < Hot.PUSH_M) {
+    openPush(s);
+    constant(s, i.imm);
+    put(s);
+    closePush();
+  } else if (code < Hot.LEAVE) {
+    readOperand(i, s);
+    set(ly(s));
+    openPush(s);
+    get(ly(s));
+    put(s);
+    closePush();
+  } else {
+    pop(RBP, s);
+    settlePop(s);
+    get(lt(s));
+    popReg(RBP, s);
+  }
+}
+
+function various(i: Insn, code: u32): void {
+  if (code < Hot.CDQ) {
+    const s = dq(code - Hot.CWDE);
+    pushReg(RAX, s - 1);
+    signed(s - 1);
+    if (s == 3) op(W.I64_EXTEND_S);
+    popReg(RAX, s);
+  } else if (code < Hot.XCHG_RR) {
+    const s = dq(code - Hot.CDQ);
+    pushReg(RAX, s);
+    constant(s, s == 3 ? 63 : 31);
+    arith(s, W.I32_SHR_S);
+    popReg(RDX, s);
+  } else if (code < Hot.BSWAP) {
+    const s = dq(code - Hot.XCHG_RR);
+    pushReg(i.a, s);
+    set(lt(s));
+    pushReg(i.b, s);
+    popReg(i.a, s);
+    get(lt(s));
+    popReg(i.b, s);
+  } else {
+    const s = dq(code - Hot.BSWAP);
+    pushReg(i.a, s);
+    if (s == 3) call(Fn.BSWAP);
+    else {
+      set(L.T);
+      bswap32(L.T);
+    }
+    popReg(i.a, s);
+  }
+}
+
+function vector(i: Insn, code: u32): void {
+  get(L.CPU);
+  if (code == Hot.MOV128_RR) {
+    get(L.CPU);
+    simdMem(SIMD_LOAD, xmmAddress(i.b));
+    simdMem(SIMD_STORE, xmmAddress(i.a));
+    return;
+  }
+  const n = code - Hot.MOV128_RM;
+  pushAddress(i, true);
+  access(n & 1 ? SIZE_128_ALIGNED : SIZE_128, n >= 2);
+  if (n < 2) {
+    simdMem(SIMD_LOAD, 0);
+    simdMem(SIMD_STORE, xmmAddress(i.a));
+  } else {
+    set(L.H);
+    simdMem(SIMD_LOAD, xmmAddress(i.a));
+    set(L.V);
+    get(L.H);
+    get(L.V);
+    simdMem(SIMD_STORE, 0);
+  }
+}
+
+/** A thick operation: the record is brought up to date, the core does it, registers are read again. */
+function thick(code: u32): void {
+  const j = jit();
+  spill();
+  get(L.CPU);
+  i32c(<i32>j.ip);
+  i32c(<i32>code);
+  pushPlace(0);
+  call(Fn.THICK);
+  hintedIf(W.VOID, false);
+  op(W.RETURN);
+  op(W.END);
+  j.dirty = 0;
+  j.cleaned = 1;
+  loadRegisters();
+  get(L.CPU);
+  mem(W.I32_LOAD, <u32>offsetof<Cpu>("left"));
+  set(L.LEFT);
+  flagsInMemory();
+}
+
+export function loadRegisters(): void {
+  const j = jit();
+  for (let n: u32 = 0; n < 16; n++) {
+    if (!((j.used >> n) & 1)) continue;
+    get(L.CPU);
+    mem(j.wide ? W.I64_LOAD : W.I32_LOAD, n << 3);
+    set(L.GPR + n);
+  }
+}
+
+/** Pushes a string operation's pointer. */
+function pushPointer(register: u32): void {
+  pushReg(register, jit().wide ? 3 : 2);
+  wrap();
+}
+/** Wraps the address on the stack in 32-bit code. */
+function wrap(): void {
+  if (!jit().wide || jit().code64) return;
+  i64c(0xffff_ffff);
+  op(W.I64_AND);
+}
+/** Moves a string operation's pointer on, by the direction flag. */
+function bump(register: u32, s: u32): void {
+  const wide = jit().wide;
+  pushReg(register, wide ? 3 : 2);
+  i32c(1 << s);
+  get(L.CPU);
+  mem(W.I32_LOAD, <u32>offsetof<Cpu>("eflags"));
+  i32c(10);
+  op(W.I32_SHR_U);
+  i32c(1);
+  op(W.I32_AND);
+  i32c(2 << s);
+  op(W.I32_MUL);
+  op(W.I32_SUB);
+  if (wide) op(W.I64_EXTEND_S);
+  op(wide ? W.I64_ADD : W.I32_ADD);
+  wrap();
+  dirtyReg(register >> 3);
+  set(L.GPR + (register >> 3));
+}
+
+/** MOVS LODS STOS SCAS without REP. */
+function string(i: Insn, code: u32): void {
+  const s = bdq((code - Hot.MOVS) % 3), kind = (code - Hot.MOVS) / 3;
+  if (kind < 2) {
+    pushPointer(RSI);
+    access(s, false);
+    fetch(s);
+    set(ly(s));
+  } else if (kind == 3) {
+    pushPointer(RDI);
+    access(s, false);
+    fetch(s);
+    set(ly(s));
+    pushReg(RAX, s);
+    set(lx(s));
+    alu(i, 7, s, From.X, From.Y);
+    bump(RDI, s);
+    return;
+  }
+  if (kind == 1) {
+    get(ly(s));
+    popReg(RAX, s);
+  } else {
+    pushPointer(RDI);
+    access(s, true);
+    if (kind == 0) get(ly(s));
+    else pushReg(RAX, s);
+    put(s);
+  }
+  if (kind < 2) bump(RSI, s);
+  if (kind != 1) bump(RDI, s);
+}
+
+/** Emits one record; false when it ends the block here and now. */
+export function emitRecord(i: Insn): bool {
+  let code = <u32>i.op;
+  if (code >= PAIRS && code < Hot.COUNT) code = load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1));
+  if (code >= 0x1000) {
+    if ((code & 0xf000) != 0x2000) {
+      thick(code);
+      return true;
+    }
+    spill();
+    get(L.CPU);
+    i32c(<i32>changetype<usize>(i));
+    pushPlace(0);
+    call(Fn.END);
+    op(W.RETURN);
+    return false;
+  }
+  if (code < Hot.ALU) return true; // NOP
+  if (code < Hot.QALU) aluOp(i, code - Hot.ALU);
+  else if (code < Hot.TEST) {
+    const n = code - Hot.QALU;
+    quietAlu(i, quietKind(n >> 2), dq(n & 1), n & 2 ? From.IMM : From.B);
+    popReg(i.a, dq(n & 1));
+  } else if (code < Hot.MOV_RR) {
+    const n = code - Hot.TEST;
+    const s = bdq(n % 3), form = n / 3;
+    if (form < 2) test(i, s, From.A, form ? From.IMM : From.B);
+    else {
+      readOperand(i, s);
+      set(lx(s));
+      test(i, s, From.X, form == 2 ? From.A : From.IMM);
+    }
+  } else if (code < Hot.INC_R) moves(i, code);
+  else if (code < Hot.SHIFT_RI) unary(i, code);
+  else if (code < Hot.IMUL_RR) shifts(i, code);
+  else if (code < Hot.CMOV_RR) multiply(i, code);
+  else if (code < Hot.JCC) conditional(i, code);
+  else if (code < Hot.PUSH_R) {
+    jump(i, code);
+    return false;
+  } else if (code < Hot.CWDE) stack(i, code);
+  else if (code < Hot.CMPJ) various(i, code);
+  else if (code < Hot.MOVS) {
+    fusedOp(i, code);
+    return false;
+  } else if (code < Hot.RDTSC) string(i, code);
+  else if (code == Hot.RDTSC) thick(code);
+  else vector(i, code);
+  return true;
+}

@@ -1,0 +1,320 @@
+// Registers and memory operands of compiled code. Sizes are log2 bytes; values of 64 bits are i64 on the stack, smaller ones i32, zero-extended.
+import { Cpu } from "../cpu/state";
+import { BLOCK_PHYS } from "../interp/block-layout";
+import { Insn } from "../decode/insn";
+import { spillFlags } from "./flags";
+import { jit } from "./state";
+import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
+
+/** Locals of a region's function. */
+export namespace L {
+  export const CPU: u32 = 0;
+  export const TR: u32 = 1; // read table
+  export const TW: u32 = 2;
+  export const LEFT: u32 = 3; // Cpu.left
+  export const FT: u32 = 4; // lazy flags, as in the record
+  export const E: u32 = 5;
+  export const X: u32 = 6; // 32-bit temporaries
+  export const Y: u32 = 7;
+  export const T: u32 = 8;
+  export const AD: u32 = 9; // linear address of the operand
+  export const H: u32 = 10; // wasm address of the operand
+  export const A: u32 = 11; // first operand and result of the last flag-setting operation
+  export const R: u32 = 12;
+  export const CY: u32 = 13; // carry kept by INC and DEC
+  export const CY2: u32 = 14; // a condition
+  export const I32S: u32 = 14;
+  export const FA: u32 = 15; // the same for 64 bits; flA and flR of the record in the dynamic state
+  export const FR: u32 = 16;
+  export const RIP: u32 = 17; // of the entry
+  export const AD64: u32 = 18;
+  export const X64: u32 = 19;
+  export const Y64: u32 = 20;
+  export const T64: u32 = 21;
+  export const I64S: u32 = 7;
+  export const V: u32 = 22;
+  export const GPR: u32 = 23;
+}
+
+/** Functions of the core that regions import, in the order of module.ts. */
+export namespace Fn {
+  export const READ: u32 = 0;
+  export const WRITE: u32 = 1;
+  export const THICK: u32 = 2;
+  export const END: u32 = 3;
+  export const BAIL: u32 = 4;
+  export const COND: u32 = 5;
+  export const CARRY: u32 = 6;
+  export const MUL_OVER: u32 = 7;
+  export const BSWAP: u32 = 8;
+  export const COUNT: u32 = 9;
+}
+
+// @ts-ignore: decorator
+@inline export function lx(s: u32): u32 { return s == 3 ? L.X64 : L.X; }
+// @ts-ignore: decorator
+@inline export function ly(s: u32): u32 { return s == 3 ? L.Y64 : L.Y; }
+// @ts-ignore: decorator
+@inline export function lt(s: u32): u32 { return s == 3 ? L.T64 : L.T; }
+// @ts-ignore: decorator
+@inline export function la(s: u32): u32 { return s == 3 ? L.FA : L.A; }
+// @ts-ignore: decorator
+@inline export function lr(s: u32): u32 { return s == 3 ? L.FR : L.R; }
+
+/** A constant of the size. */
+export function constant(s: u32, v: u64): void {
+  if (s == 3) i64c(<i64>v);
+  else i32c(<i32>v & (s == 0 ? 0xff : s == 1 ? 0xffff : -1));
+}
+/** A binary operation given by its 32-bit opcode, on operands of the size; the result may have bits above it. */
+export function arith(s: u32, opcode32: u32): void {
+  if (s != 3) op(opcode32);
+  else if (opcode32 < W.I32_EQZ + 11) op(opcode32 + (W.I64_EQZ - W.I32_EQZ));
+  else op(opcode32 + (W.I64_ADD - W.I32_ADD));
+}
+/** Cuts an i32 to the size. */
+export function cut(s: u32): void {
+  if (s > 1) return;
+  i32c(s ? 0xffff : 0xff);
+  op(W.I32_AND);
+}
+/** The value as a signed number of its stack type. */
+export function signed(s: u32): void {
+  if (s == 0) op(W.I32_EXTEND8_S);
+  else if (s == 1) op(W.I32_EXTEND16_S);
+}
+/** The value, sign-extended to i64. */
+export function widen(s: u32): void {
+  if (s == 3) return;
+  signed(s);
+  op(W.I64_EXTEND_S);
+}
+
+function useReg(n: u32): void { jit().used |= 1 << n; }
+export function dirtyReg(n: u32): void {
+  const j = jit();
+  j.used |= 1 << n;
+  j.dirty |= 1 << n;
+}
+
+/** Pushes the register at a byte offset of the register file. */
+export function pushReg(offset: u32, s: u32): void {
+  const n = offset >> 3;
+  useReg(n);
+  get(L.GPR + n);
+  if (s == 3) return;
+  if (jit().wide) op(W.I32_WRAP);
+  if (offset & 7) {
+    i32c(8);
+    op(W.I32_SHR_U);
+  }
+  cut(s);
+}
+
+/** Pops a value, zero-extended, into a register; 32 bits clear the upper half, less keep the rest. */
+export function popReg(offset: u32, s: u32): void {
+  const n = offset >> 3;
+  const wide = jit().wide;
+  if (s < 2) {
+    const shift = (offset & 7) << 3;
+    const mask = (s ? <u64>0xffff : <u64>0xff) << <u64>shift;
+    useReg(n);
+    if (wide) {
+      op(W.I64_EXTEND_U);
+      if (shift) {
+        i64c(shift);
+        op(W.I64_SHL);
+      }
+      get(L.GPR + n);
+      i64c(~mask);
+      op(W.I64_AND);
+      op(W.I64_OR);
+    } else {
+      if (shift) {
+        i32c(shift);
+        op(W.I32_SHL);
+      }
+      get(L.GPR + n);
+      i32c(<i32>~mask);
+      op(W.I32_AND);
+      op(W.I32_OR);
+    }
+  } else if (s == 2 && wide) op(W.I64_EXTEND_U);
+  dirtyReg(n);
+  set(L.GPR + n);
+}
+
+/** Pushes the instruction pointer `delta` bytes behind the block's start, as i64. */
+export function pushRip(delta: i32): void {
+  const j = jit();
+  get(L.RIP);
+  const d = j.delta + delta;
+  if (d) {
+    i64c(d);
+    op(W.I64_ADD);
+  }
+  if (!j.code64) {
+    i64c(0xffff_ffff);
+    op(W.I64_AND);
+  }
+}
+
+const ZERO: u32 = <u32>offsetof<Cpu>("zero");
+const BRIP: u32 = <u32>offsetof<Cpu>("brip");
+
+function pushBase(offset: u32): void {
+  const j = jit();
+  if (offset < ZERO) {
+    useReg(offset >> 3);
+    get(L.GPR + (offset >> 3));
+  } else if (offset == BRIP) pushRip(0);
+  else {
+    get(L.CPU);
+    mem(j.wide ? W.I64_LOAD : W.I32_LOAD, offset);
+  }
+}
+
+/** Pushes the effective address, as wide as registers are; `mask`: wrapped to the mode's addresses. */
+export function pushAddress(i: Insn, mask: bool): void {
+  const wide = jit().wide;
+  const base = <u32>i.base, index = <u32>i.index;
+  const add = wide ? W.I64_ADD : W.I32_ADD;
+  let some = false;
+  let disp = <i64>i.disp;
+  if (base == BRIP) {
+    // RIP-relative, 64-bit mode only
+    get(L.RIP);
+    disp += <i64>jit().delta;
+    some = true;
+  } else if (base != ZERO) {
+    pushBase(base);
+    some = true;
+  }
+  if (index != ZERO) {
+    pushBase(index);
+    if (i.sib & 3) {
+      if (wide) {
+        i64c(i.sib & 3);
+        op(W.I64_SHL);
+      } else {
+        i32c(i.sib & 3);
+        op(W.I32_SHL);
+      }
+    }
+    if (some) op(add);
+    some = true;
+  }
+  if (disp != 0 || !some) {
+    if (wide) i64c(disp);
+    else i32c(<i32>disp);
+    if (some) op(add);
+  }
+  if (mask && wide && !jit().code64) {
+    i64c(0xffff_ffff);
+    op(W.I64_AND);
+  }
+}
+
+/** Writes registers and flags back, so that the record is exact; the locals stay what they are. */
+export function spill(): void {
+  const j = jit();
+  for (let n: u32 = 0; n < 16; n++) {
+    if (!((j.dirty >> n) & 1)) continue;
+    get(L.CPU);
+    get(L.GPR + n);
+    if (!j.wide) op(W.I64_EXTEND_U);
+    mem(W.I64_STORE, n << 3);
+  }
+  spillFlags();
+}
+
+/** The last parameters of the core's functions: record, block with a small number, budget, instruction pointer of the block. */
+export function pushPlace(note: u32): void {
+  const j = jit();
+  i32c(<i32>(j.block | note));
+  get(L.LEFT);
+  pushRip(0);
+}
+
+/** Size codes of memory operands beyond 0 to 3. */
+export const SIZE_128: u32 = 4;
+export const SIZE_128_ALIGNED: u32 = 5;
+
+/**
+ * Takes the linear address from the stack and leaves the operand's wasm address there. The fast path is the interpreter's; the slow one
+ * faults, or returns 0 when the instruction is the interpreter's business: the region is left before it.
+ */
+export function access(s: u32, write: bool): void {
+  const wide = jit().wide;
+  const ad = wide ? L.AD64 : L.AD;
+  const bytes: u32 = s >= 4 ? 16 : 1 << s;
+  tee(ad);
+  if (wide) op(W.I32_WRAP);
+  i32c(8);
+  op(W.I32_SHR_U);
+  i32c(0xfff0);
+  op(W.I32_AND);
+  get(write ? L.TW : L.TR);
+  op(W.I32_ADD);
+  tee(L.E);
+  mem(wide ? W.I64_LOAD : W.I32_LOAD, 0);
+  get(ad);
+  if (wide) {
+    if (bytes > 1) {
+      i64c(bytes - 1);
+      op(W.I64_ADD);
+    }
+    i64c(~0xfff);
+    op(W.I64_AND);
+    op(W.I64_EQ);
+  } else {
+    if (bytes > 1) {
+      i32c(bytes - 1);
+      op(W.I32_ADD);
+    }
+    i32c(~0xfff);
+    op(W.I32_AND);
+    op(W.I32_EQ);
+  }
+  if (s == SIZE_128_ALIGNED) {
+    get(ad);
+    if (wide) op(W.I32_WRAP);
+    i32c(15);
+    op(W.I32_AND);
+    op(W.I32_EQZ);
+    op(W.I32_AND);
+  }
+  hintedIf(W.I32, true);
+  get(ad);
+  if (wide) op(W.I32_WRAP);
+  get(L.E);
+  mem(W.I32_LOAD, 8);
+  op(W.I32_ADD);
+  op(W.ELSE);
+  spill();
+  get(L.CPU);
+  get(ad);
+  if (!wide) op(W.I64_EXTEND_U);
+  i32c(<i32>jit().ip);
+  pushPlace(s);
+  call(write ? Fn.WRITE : Fn.READ);
+  tee(L.H);
+  op(W.I32_EQZ);
+  hintedIf(W.VOID, false);
+  op(W.RETURN);
+  op(W.END);
+  get(L.H);
+  op(W.END);
+}
+
+/** Wasm address on the stack becomes the value. */
+export function fetch(s: u32): void { mem(s == 0 ? W.I32_LOAD8_U : s == 1 ? W.I32_LOAD16_U : s == 2 ? W.I32_LOAD : W.I64_LOAD, 0); }
+/** Wasm address and value are on the stack. */
+export function put(s: u32): void { mem(s == 0 ? W.I32_STORE8 : s == 1 ? W.I32_STORE16 : s == 2 ? W.I32_STORE : W.I64_STORE, 0); }
+
+/** Pushes the value of the record's memory operand. */
+export function readOperand(i: Insn, s: u32): void {
+  pushAddress(i, true);
+  access(s, false);
+  fetch(s);
+}

@@ -1,0 +1,114 @@
+// What compiled code calls. Whatever may have effects beyond registers and plain memory is left to the interpreter: these functions then
+// set the record to the state before the instruction, and the region is left.
+import { Cpu, CR0_AM } from "../cpu/state";
+import { cond, getCF } from "../cpu/flags";
+import { INSN_BYTES, Insn } from "../decode/insn";
+import { BLOCK_COUNT } from "../interp/block-layout";
+import { unpatch } from "../interp/mode";
+import { INFO_LINES, hostOf, isRom, pageInfo, readPhys } from "../mmu/physical";
+import { readTable, writeTable } from "../mmu/tlb";
+import { translate } from "../mmu/access";
+import { USER, WRITE } from "../mmu/walk";
+import { dispatch, dispatchEnd } from "../ops/dispatch";
+import { Hot } from "../generated/hot";
+import { rdtsc } from "../ops/system";
+import { mulOverflows } from "../ops/muldiv";
+import { lines } from "../interp/blocks";
+import { BOUNCE } from "./state";
+
+// @ts-ignore: decorator
+@inline function place(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
+  cpu.insn = ip;
+  cpu.block = block;
+  cpu.left = left;
+  cpu.brip = brip;
+}
+
+/** The interpreter goes on with the instruction at `ip`, which has not begun. */
+function handOver(cpu: Cpu, ip: usize): usize {
+  const i = changetype<Insn>(ip);
+  cpu.left += <i32>load<u16>(cpu.block, BLOCK_COUNT) - <i32>i.idx;
+  cpu.rip = (cpu.brip + <u64>i.off - <u64>i.len) & cpu.addrMask;
+  cpu.bail = 1;
+  return 0;
+}
+
+// @ts-ignore: decorator
+@inline function bytesOf(code: u32): u32 { return code >= 4 ? 16 : 1 << code; }
+
+/** Wasm address of an operand that the fast path did not find; 0 to leave the region. `note` is the block with the size code. */
+export function jitRead(cpu: Cpu, lin: u64, ip: usize, note: usize, left: i32, brip: u64): usize {
+  const code = <u32>note & 7;
+  const size = bytesOf(code);
+  place(cpu, ip, note & ~7, left, brip);
+  const user = cpu.cpl == 3;
+  if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return handOver(cpu, ip);
+  const access: u32 = user ? USER : 0;
+  if ((<u32>lin & 0xfff) + size <= 0x1000) {
+    const host = hostOf(translate(cpu, lin, access));
+    return host ? host : handOver(cpu, ip);
+  }
+  if (size == 16) return handOver(cpu, ip);
+  if (!hostOf(translate(cpu, lin, access))) return handOver(cpu, ip);
+  for (let k: u32 = 0; k < size; k++) {
+    const at = lin >> 32 ? lin + <u64>k : (lin + <u64>k) & cpu.addrMask;
+    const host = hostOf(translate(cpu, at, access));
+    if (!host) return handOver(cpu, ip);
+    store<u8>(BOUNCE + k, load<u8>(host));
+  }
+  return BOUNCE;
+}
+
+export function jitWrite(cpu: Cpu, lin: u64, ip: usize, note: usize, left: i32, brip: u64): usize {
+  const code = <u32>note & 7;
+  const size = bytesOf(code);
+  place(cpu, ip, note & ~7, left, brip);
+  const user = cpu.cpl == 3;
+  if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return handOver(cpu, ip);
+  const phys = translate(cpu, lin, user ? USER | WRITE : WRITE);
+  const host = hostOf(phys);
+  if (!host || isRom(phys) || (load<u64>(pageInfo(phys), INFO_LINES) & lines(<u32>phys & 0xfff, size)) != 0) return handOver(cpu, ip);
+  return host;
+}
+
+/** A thick operation; 1 when something wants the region to be left behind it. */
+export function jitThick(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, brip: u64): u32 {
+  place(cpu, ip, block, left, brip);
+  cpu.leave = 0;
+  if (op == Hot.RDTSC) rdtsc(cpu, changetype<Insn>(ip));
+  else dispatch(cpu, ip, op);
+  if (!cpu.leave) return 0;
+  unpatch(cpu);
+  const i = changetype<Insn>(ip);
+  cpu.left += <i32>load<u16>(block, BLOCK_COUNT) - <i32>changetype<Insn>(ip + INSN_BYTES).idx;
+  cpu.rip = (brip + <u64>i.off) & cpu.addrMask;
+  return 1;
+}
+
+/** A thick operation that ends its block. */
+export function jitEnd(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
+  place(cpu, ip, block, left, brip);
+  const i = changetype<Insn>(ip);
+  cpu.rip = (brip + <u64>i.off) & cpu.addrMask;
+  dispatchEnd(cpu, ip, <u32>i.op - 0x2000);
+}
+
+/** The rest of the block is interpreted, from this instruction on. */
+export function jitBail(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
+  place(cpu, ip, block, left, brip);
+  handOver(cpu, ip);
+}
+
+export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }
+
+/** CF of lazy flags that are in locals. */
+export function jitCarry(type: u32, a: u64, r: u64): u32 {
+  const cpu = changetype<Cpu>(BOUNCE + 0x100 - offsetof<Cpu>("flT"));
+  cpu.flT = type;
+  cpu.flA = a;
+  cpu.flR = r;
+  return getCF(cpu);
+}
+
+export function jitMulOver(x: u64, y: u64): u32 { return mulOverflows(x, y) ? 1 : 0; }
+export function jitBswap(x: u64): u64 { return bswap<u64>(x); }

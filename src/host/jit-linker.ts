@@ -1,0 +1,65 @@
+import { VmletError } from '../errors.js';
+import { heedBranchHints } from './backends/engine-flags.js';
+
+/** When the core compiles and how much it keeps. */
+export interface JitOptions {
+  /** Executions of a block before it is compiled. */
+  threshold?: number;
+  /** Regions in one module. */
+  batch?: number;
+  /** Regions that live at once; all are dropped when there would be more. */
+  maxRegions?: number;
+}
+
+/** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
+export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384 };
+
+/** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
+const FUNCTIONS = ['jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitBail', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap'];
+const TABLE_STEP = 1024;
+
+/** Makes the modules that the core emits live, in the core's own function table. */
+export class JitLinker {
+  readonly #memory: WebAssembly.Memory;
+  #table: WebAssembly.Table | undefined;
+  #imports: Record<string, WebAssembly.ModuleImports> = {};
+
+  constructor(memory: WebAssembly.Memory) {
+    this.#memory = memory;
+  }
+
+  /** The two words that the core calls. */
+  get words(): WebAssembly.ModuleImports {
+    return {
+      jitInstall: (at: number, length: number, first: number, count: number) => this.#install(at >>> 0, length, first, count),
+      jitReset: (first: number, count: number) => this.#reset(first, count),
+    };
+  }
+
+  /** Switches the compiler of a core on, whose `words` these are. */
+  enable(exports: WebAssembly.Exports, options: JitOptions = {}): void {
+    const { threshold, batch, maxRegions } = { ...JIT_DEFAULTS, ...options };
+    const table = exports['table'];
+    const start = exports['jitEnable'];
+    if (!(table instanceof WebAssembly.Table) || typeof start !== 'function') {
+      throw new VmletError('ERR_VMLET_CORE', 'the core has no compiler', { hint: 'rebuild the core: npm run build:core' });
+    }
+    heedBranchHints();
+    this.#table = table;
+    const functions = FUNCTIONS.map((name, k) => [`f${k}`, exports[name]] as const);
+    this.#imports = { e: { ...Object.fromEntries(functions), m: this.#memory } as WebAssembly.ModuleImports };
+    start(threshold, batch, maxRegions, table.length);
+  }
+
+  #install(at: number, length: number, first: number, count: number): void {
+    const table = this.#table as WebAssembly.Table;
+    const module = new WebAssembly.Module(new Uint8Array(this.#memory.buffer, at, length));
+    const { exports } = new WebAssembly.Instance(module, this.#imports);
+    if (table.length < first + count) table.grow(Math.max(TABLE_STEP, first + count - table.length));
+    for (let k = 0; k < count; k++) table.set(first + k, exports[`r${k}`] as () => void);
+  }
+
+  #reset(first: number, count: number): void {
+    for (let k = 0; k < count; k++) this.#table?.set(first + k, null);
+  }
+}
