@@ -29,19 +29,22 @@ const expectEqual = (what, got, wanted) => {
 
 await main(async () => {
   const bare = await BareCore.create();
-  const mips = {}, decode = {}, bulk = {};
+  const compiled = await BareCore.create({ kind: 'jit' });
+  const mips = {}, jit = {}, decode = {}, bulk = {};
   for (const bits of [64, 32]) {
     for (const [name, make] of Object.entries(LOOPS)) {
       const { code, registers, prepare, model } = make(bits);
       const expected = model();
-      bare.load(code, bits);
-      mips[`${name} ${bits}`] = measure(() => {
-        const { rax, instructions } = bare.pass(registers);
-        expectEqual(`${name} ${bits}: result`, rax, expected.result);
-        if (expected.instructions !== undefined) expectEqual(`${name} ${bits}: instructions`, instructions, expected.instructions);
-        else if (instructions < expected.least) throw new Error(`${name} ${bits}: ${instructions} instructions are too few`);
-        return instructions / 1e6;
-      }, () => prepare?.(bare.core.ram));
+      for (const [figures, core] of [[mips, bare], [jit, compiled]]) {
+        core.load(code, bits);
+        figures[`${name} ${bits}`] = measure(() => {
+          const { rax, instructions } = core.pass(registers);
+          expectEqual(`${name} ${bits}: result`, rax, expected.result);
+          if (expected.instructions !== undefined) expectEqual(`${name} ${bits}: instructions`, instructions, expected.instructions);
+          else if (instructions < expected.least) throw new Error(`${name} ${bits}: ${instructions} instructions are too few`);
+          return instructions / 1e6;
+        }, () => prepare?.(core.core.ram));
+      }
     }
     const cold = coldCode(bits);
     const expected = cold.model();
@@ -68,5 +71,5 @@ await main(async () => {
       });
     }
   }
-  console.log(JSON.stringify({ host: hostInfo(), mips, decode, bulk }));
+  console.log(JSON.stringify({ host: hostInfo(), mips, jit, decode, bulk }));
 });

@@ -82,7 +82,15 @@ const report = results => {
     const speeds = results.map(({ boots }) => boots.map(({ instructions, wallMs }) => instructions / wallMs / 1000));
     rows.push([`boot, amd64 (${results[0].kernel})`, ...speeds.map(pair), `>= ${TARGETS.boot}`, verdict(TARGETS.boot, speeds.map(median))]);
   }
+  const compiledRows = [];
+  for (const name of Object.keys(LOOPS)) {
+    for (const bits of [64, 32]) {
+      const key = `${name} ${bits}`;
+      compiledRows.push([`${name}, ${bits}-bit`, ...results.flatMap(({ mips, jit }) => [pair(jit[key]), `${(median(jit[key]) / median(mips[key])).toFixed(2)}x`])]);
+    }
+  }
   const parts = ['### MIPS of the interpreter (best / median)', table(['loop', ...heads, 'target', 'median']  , rows)];
+  parts.push('### MIPS with the compiler (best / median; against the interpreter)', table(['loop', ...heads.flatMap(head => [head, 'ratio'])], compiledRows));
   const cold = [];
   for (const bits of [64, 32]) {
     cold.push([`blocks, ${bits}-bit (M/s)`, ...results.map(({ decode }) => pair(decode[bits].map(({ blocks }) => blocks)))]);

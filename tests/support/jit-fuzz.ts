@@ -1,6 +1,6 @@
 // Random programs on the interpreter and on the compiler: whatever differs is a bug of the compiler.
 import { createHash } from 'node:crypto';
-import { CoreHarness, type CoreMode } from './core-harness.js';
+import type { CoreHarness, CoreMode } from './core-harness.js';
 import { Random } from './random.js';
 
 const CODE = 0x10_0e00; // 512 bytes before a page's end: programs run over it
@@ -264,10 +264,8 @@ export const fuzz = (cores: { interp: CoreHarness; jit: CoreHarness }, { mode, p
     const rip = CODE + random.pick(program.starts);
     const budget = random.pick([1, 7, 50, 333, 1000, 3000]);
     const results = both.map(core => {
-      if (step === 0 || random.below === undefined || core.get32('halted') === 0) {
-        values.forEach((value, n) => core.setGpr(n, value));
-        core.rip = rip;
-      }
+      values.forEach((value, n) => core.setGpr(n, value));
+      core.rip = rip;
       core.set32('halted', 0);
       const { fault, halted, instructions } = core.go(budget);
       const event = fault ? `fault ${fault.vector} code ${fault.code} at ${fault.rip.toString(16)}` : halted ? 'halt' : 'budget';
