@@ -9,7 +9,7 @@ import { flushTlbAll } from "./mmu/tlb";
 import { dropAll, invalidate as invalidateRange } from "./interp/blocks";
 import { instructionCount, requestStop, shorten as shortenBudget, updateMode as deriveMode } from "./interp/mode";
 import { enable } from "./jit/queue";
-import { jit } from "./jit/state";
+import { EXITS, Left, jit } from "./jit/state";
 import { run as runCpu, settleFault } from "./interp/run";
 
 export * from "./generated/offsets";
@@ -22,6 +22,7 @@ export function init(ramKiB: u32): void {
   s.romBytes = 0;
   s.cpus = 1;
   s.arenaNext = ARENA;
+  jit().enteredAt = ~0;
   for (let c: u32 = 0; c < MAX_CPUS; c++) {
     const cpu = cpuAt(c);
     cpu.id = c;
@@ -106,7 +107,8 @@ export function protectRom(phys: u32, length: u32): void {
 
 /** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */
 export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32): void { enable(threshold, batch, maxSlots, slotBase); }
-/** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them. */
+/** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them;
+ * from 16 on why they were left other than by a branch, by the numbers of Left in jit/state.ts. */
 export function jitCounter(which: u32): f64 {
   const j = jit();
   switch (which) {
@@ -117,7 +119,8 @@ export function jitCounter(which: u32): f64 {
     case 4: return <f64>j.resets;
     case 5: return <f64>j.dropped;
     case 6: return <f64>j.entries;
-    default: return <f64>j.executed;
+    case 7: return <f64>j.executed;
+    default: return which >= 16 && which < 16 + Left.COUNT ? <f64>load<u64>(EXITS + (<usize>(which - 16) << 3)) : 0;
   }
 }
 

@@ -312,7 +312,7 @@ import { findBlock, scratchBlock } from "../interp/blocks";
 import { Interp, Quiet, interp, quiet } from "../interp/backend";
 import { misaligned, slowRead, slowRead128, slowReadForWrite, slowWrite, slowWrite128, wildJump } from "../interp/slow";
 import { heated } from "../jit/queue";
-import { jit } from "../jit/state";
+import { Left, countExit, jit } from "../jit/state";
 import { dispatchEnd, dispatch } from "../ops/dispatch";
 import { rdtsc } from "../ops/system";
 import { add, adc, and, cmp, dec, imul2, inc, neg, not_, or_, rol, ror, sar, sbb, shl, shr, sub, test, xor } from "../ops/alu";
@@ -345,10 +345,17 @@ export function execute(cpu: Cpu): void {
         if (cpu.bail) block = 0;
         else {
           cpu.rip = rip;
-          const before = cpu.left;
+          const j = jit();
+          const before = cpu.end - <u64><i64>cpu.left;
+          j.entries++;
+          j.enteredAt = before;
           call_indirect<void>(<u32>block & 0x7fff_ffff, p);
-          jit().entries++;
-          jit().executed += <u64>(before - cpu.left);
+          j.enteredAt = ~0;
+          j.executed += cpu.end - <u64><i64>cpu.left - before;
+          if (cpu.bail == 2) {
+            countExit(Left.BUDGET);
+            cpu.bail = 1;
+          }
           rip = cpu.rip;
           am = cpu.addrMask;
           tr = cpu.tlbRead;

@@ -5,6 +5,7 @@ import { BLOCK_COUNT } from "./block-layout";
 import { Insn, thisRip } from "../decode/insn";
 import { execute } from "../generated/execute";
 import { compileDue } from "../jit/queue";
+import { Left, countExit, jit } from "../jit/state";
 import { unpatch } from "./mode";
 
 /** Runs at most `budget` instructions; a delivered interrupt or fault counts as one. Returns an Exit. */
@@ -46,6 +47,12 @@ export function settleFault(cpu: Cpu): i32 {
     cpu.left += <i32>load<u16>(block, BLOCK_COUNT) - <i32>changetype<Insn>(insn).idx - 1;
     cpu.rip = thisRip(cpu, changetype<Insn>(insn)) & cpu.addrMask;
   } else cpu.left -= 1;
+  const j = jit();
+  if (j.enteredAt != ~0) {
+    countExit(Left.FAULT);
+    j.executed += cpu.end - <u64><i64>cpu.left - j.enteredAt;
+    j.enteredAt = ~0;
+  }
   cpu.block = 0;
   cpu.insn = 0;
   return deliverFault(cpu);

@@ -71,7 +71,7 @@ function emitBlock(node: u32): void {
   op(W.I32_ADD);
   set(L.LEFT);
   get(L.CPU);
-  i32c(1);
+  i32c(2);
   mem(W.I32_STORE, <u32>offsetof<Cpu>("bail")); // the interpreter runs what is left
   exitTo(0);
   op(W.END);

@@ -14,7 +14,7 @@ import { Hot } from "../generated/hot";
 import { rdtsc } from "../ops/system";
 import { mulOverflows } from "../ops/muldiv";
 import { lines } from "../interp/blocks";
-import { BOUNCE } from "./state";
+import { BOUNCE, Left, countExit } from "./state";
 
 // @ts-ignore: decorator
 @inline function place(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
@@ -25,7 +25,8 @@ import { BOUNCE } from "./state";
 }
 
 /** The interpreter goes on with the instruction at `ip`, which has not begun. */
-function handOver(cpu: Cpu, ip: usize): usize {
+function handOver(cpu: Cpu, ip: usize, reason: u32): usize {
+  countExit(reason);
   const i = changetype<Insn>(ip);
   cpu.left += <i32>load<u16>(cpu.block, BLOCK_COUNT) - <i32>i.idx;
   cpu.rip = (cpu.brip + <u64>i.off - <u64>i.len) & cpu.addrMask;
@@ -42,18 +43,18 @@ export function jitRead(cpu: Cpu, lin: u64, ip: usize, note: usize, left: i32, b
   const size = bytesOf(code);
   place(cpu, ip, note & ~7, left, brip);
   const user = cpu.cpl == 3;
-  if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return handOver(cpu, ip);
+  if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return handOver(cpu, ip, Left.READ);
   const access: u32 = user ? USER : 0;
   if ((<u32>lin & 0xfff) + size <= 0x1000) {
     const host = hostOf(translate(cpu, lin, access));
-    return host ? host : handOver(cpu, ip);
+    return host ? host : handOver(cpu, ip, Left.READ);
   }
-  if (size == 16) return handOver(cpu, ip);
-  if (!hostOf(translate(cpu, lin, access))) return handOver(cpu, ip);
+  if (size == 16) return handOver(cpu, ip, Left.READ);
+  if (!hostOf(translate(cpu, lin, access))) return handOver(cpu, ip, Left.READ);
   for (let k: u32 = 0; k < size; k++) {
     const at = lin >> 32 ? lin + <u64>k : (lin + <u64>k) & cpu.addrMask;
     const host = hostOf(translate(cpu, at, access));
-    if (!host) return handOver(cpu, ip);
+    if (!host) return handOver(cpu, ip, Left.READ);
     store<u8>(BOUNCE + k, load<u8>(host));
   }
   return BOUNCE;
@@ -64,10 +65,10 @@ export function jitWrite(cpu: Cpu, lin: u64, ip: usize, note: usize, left: i32, 
   const size = bytesOf(code);
   place(cpu, ip, note & ~7, left, brip);
   const user = cpu.cpl == 3;
-  if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return handOver(cpu, ip);
+  if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return handOver(cpu, ip, Left.WRITE);
   const phys = translate(cpu, lin, user ? USER | WRITE : WRITE);
   const host = hostOf(phys);
-  if (!host || isRom(phys) || (load<u64>(pageInfo(phys), INFO_LINES) & lines(<u32>phys & 0xfff, size)) != 0) return handOver(cpu, ip);
+  if (!host || isRom(phys) || (load<u64>(pageInfo(phys), INFO_LINES) & lines(<u32>phys & 0xfff, size)) != 0) return handOver(cpu, ip, Left.WRITE);
   return host;
 }
 
@@ -78,6 +79,7 @@ export function jitThick(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, 
   if (op == Hot.RDTSC) rdtsc(cpu, changetype<Insn>(ip));
   else dispatch(cpu, ip, op);
   if (!cpu.leave) return 0;
+  countExit(Left.STOP);
   unpatch(cpu);
   const i = changetype<Insn>(ip);
   cpu.left += <i32>load<u16>(block, BLOCK_COUNT) - <i32>changetype<Insn>(ip + INSN_BYTES).idx;
@@ -91,12 +93,13 @@ export function jitEnd(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64):
   const i = changetype<Insn>(ip);
   cpu.rip = (brip + <u64>i.off) & cpu.addrMask;
   dispatchEnd(cpu, ip, <u32>i.op - 0x2000);
+  countExit(Left.END);
 }
 
 /** The rest of the block is interpreted, from this instruction on. */
 export function jitBail(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
   place(cpu, ip, block, left, brip);
-  handOver(cpu, ip);
+  handOver(cpu, ip, Left.REFUSED);
 }
 
 export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }

@@ -21,6 +21,18 @@ export namespace Fl {
   export const SAR: u32 = 9;
 }
 
+/** Why compiled code returned to the interpreter's loop, other than by a branch. */
+export namespace Left {
+  export const READ: u32 = 0; // an operand that is not plain RAM, crosses pages, or is watched
+  export const WRITE: u32 = 1; // the same, or code lies there
+  export const REFUSED: u32 = 2; // an operation or a case of one that has no emitter
+  export const STOP: u32 = 3; // a thick operation asked for it: an event, code that was dropped, another mode
+  export const END: u32 = 4; // a thick operation that ends its block
+  export const FAULT: u32 = 5;
+  export const BUDGET: u32 = 6; // shorter than the block
+  export const COUNT: u32 = 7;
+}
+
 @unmanaged
 export class Jit {
   // settings and counters
@@ -36,7 +48,8 @@ export class Jit {
   compiledInsns: u64;
   moduleBytes: u64;
   resets: u64;
-  entries: u64; // of regions
+  entries: u64; // of regions, from the interpreter's loop
+  enteredAt: u64; // instruction count at the entry in progress, ~0 outside
   executed: u64; // instructions in them
   dropped: u64;
   // output
@@ -69,6 +82,9 @@ export class Jit {
 // @ts-ignore: decorator
 @inline export function jit(): Jit { return changetype<Jit>(JIT_BASE); }
 
+// @ts-ignore: decorator
+@inline export function countExit(reason: u32): void { store<u64>(EXITS + (<usize>reason << 3), load<u64>(EXITS + (<usize>reason << 3)) + 1); }
+
 // Tables, one entry a node unless said otherwise.
 export const NODE_BLOCK: usize = JIT_BASE + 0x400; // u32
 export const NODE_OFF: usize = JIT_BASE + 0x500; // u32: page offset
@@ -84,6 +100,7 @@ export const LABELS: usize = JIT_BASE + 0x1000; // u16 by depth: kind << 8 | nod
 export const STACK: usize = JIT_BASE + 0x1200; // scratch
 export const QUEUE: usize = JIT_BASE + 0x1400; // u32 blocks
 export const SIZES: usize = JIT_BASE + 0x1800; // u32 by function of the batch: start of its body
+export const EXITS: usize = JIT_BASE + 0x1c00; // u64 by Left: how often
 export const BOUNCE: usize = JIT_BASE + 0x1f00; // an operand that crosses pages
 export const OUT: usize = JIT_BASE + 0x1_0000; // the module
 export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely

@@ -1,6 +1,7 @@
 // The interpreter's own machinery: budgets, counts, the block cache and code that changes under its feet.
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness, TABLES } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSI = 6, RDI = 7;
 const CODE = 0x10_0000;
@@ -11,7 +12,7 @@ const machine = (mode: 'long64' | 'prot32' = 'long64', options = {}): CoreHarnes
   return core;
 };
 
-describe('the budget', () => {
+describeEngine('the budget', () => {
   // inc eax; dec ecx; jne -6: 3 instructions a round
   const loop = [0xff, 0xc0, 0xff, 0xc9, 0x75, 0xfa, 0xf4];
 
@@ -54,7 +55,7 @@ describe('the budget', () => {
   });
 });
 
-describe('code that is written to', () => {
+describeEngine('code that is written to', () => {
   it('takes effect on the very next instruction of the same block', () => {
     const core = machine();
     // mov byte [rip+1], 0x2a (over the immediate of the next instruction); mov al, 0x11; hlt
@@ -149,7 +150,7 @@ describe('code that is written to', () => {
   });
 });
 
-describe('decoding', () => {
+describeEngine('decoding', () => {
   it('raises #GP for more than 15 bytes and #UD for a LOCK that may not be', () => {
     expect(machine().run([...new Array(15).fill(0x66), 0x90]).fault?.vector).toBe(13);
     expect(machine().run([...new Array(14).fill(0x66), 0x90, 0xf4]).fault).toBeUndefined();
@@ -174,7 +175,7 @@ describe('decoding', () => {
   });
 });
 
-describe('the block cache', () => {
+describeEngine('the block cache', () => {
   /** Where assembly/machine.ts keeps the next free byte of the arena, and assembly/layout.ts its end. */
   const ARENA_NEXT = 0xf_0010, ARENA_END = 0x600_0000;
   const counter = (core: CoreHarness, which: number): number => (core.core as unknown as { counter(which: number): number }).counter(which);

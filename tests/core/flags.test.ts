@@ -1,14 +1,15 @@
 // Sequences of instructions against the host CPU: flags that live or die between them, fused pairs, loops, exact state at faults.
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CODE } from '../../tools/fixtures/int-gen-forms.mjs';
 import { sequences } from '../../tools/fixtures/int-gen-sequences.mjs';
 import type { CoreMode, ModeOptions } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 import { judge, readRows } from '../support/int-fixtures.js';
 
 const rows = { 32: readRows('int-seq-32.txt', 32, sequences(32)), 64: readRows('int-seq-64.txt', 64, sequences(64)) };
 const low = { codeBase: CODE & ~0xfff };
 
-describe('sequences', () => {
+describeEngine('sequences', () => {
   const check = (bits: 32 | 64, mode: CoreMode, options?: ModeOptions) => {
     const wrong = judge(rows[bits], bits, mode, options);
     expect(wrong.slice(0, 10), `${wrong.length} cases differ`).toEqual([]);

@@ -1,6 +1,7 @@
 // What the host's user mode cannot judge: segment registers as operands, absolute addresses, privileges of read-modify-write, segments.
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const CODE = 0x10_0000;
 const DATA = 0x20_0000;
@@ -11,7 +12,7 @@ const make = (mode: 'real16' | 'prot16' | 'prot32' | 'long64', options = {}) => 
 };
 const bytes = (core: CoreHarness, at: number, n: number) => Buffer.from(core.get(at, n)).toString('hex');
 
-describe('MOV from a segment register', () => {
+describeEngine('MOV from a segment register', () => {
   it('stores 16 bits whatever the operand size', () => {
     for (const prefix of [[], [0x66], [0x48]]) {
       const core = make('long64');
@@ -33,7 +34,7 @@ describe('MOV from a segment register', () => {
   });
 });
 
-describe('absolute addresses', () => {
+describeEngine('absolute addresses', () => {
   it('are 16 bits in 16-bit code and 32 with a prefix', () => {
     const core = make('real16', { codeBase: CODE });
     core.set64('dsBase', DATA);
@@ -58,7 +59,7 @@ describe('absolute addresses', () => {
   });
 });
 
-describe('16-bit effective addresses', () => {
+describeEngine('16-bit effective addresses', () => {
   it('wrap at 64 KiB before the segment base is added', () => {
     const core = make('real16', { codeBase: CODE });
     core.set64('dsBase', DATA);
@@ -89,9 +90,9 @@ describe('16-bit effective addresses', () => {
     expect(core.run([0x8b, 0x07]).fault).toMatchObject({ vector: 13, code: 0 });
     expect(core.run([0x8b, 0x46, 0x00]).fault).toMatchObject({ vector: 12, code: 0 });
   });
-});
+}, { compiled: false });
 
-describe('read-modify-write of a page that cannot be written', () => {
+describeEngine('read-modify-write of a page that cannot be written', () => {
   it('faults as a write even when nothing would change', () => {
     const forms = { 'shl cl=0': [0xd3, 0x23], 'rcl cl=0': [0xd3, 0x13], 'shld cl=0': [0x0f, 0xa5, 0x13], 'cmpxchg, not equal': [0x0f, 0xb1, 0x13], 'cmpxchg8b, not equal': [0x0f, 0xc7, 0x0b],
       bts: [0x0f, 0xba, 0x2b, 0x00], 'or 0': [0x83, 0x0b, 0x00], xchg: [0x87, 0x13], not: [0xf7, 0x13], xadd: [0x0f, 0xc1, 0x13] };
@@ -117,7 +118,7 @@ describe('read-modify-write of a page that cannot be written', () => {
   });
 });
 
-describe('division errors', () => {
+describeEngine('division errors', () => {
   it('leave registers and flags alone', () => {
     for (const code of [[0xf7, 0xf3], [0xf7, 0xfb], [0x48, 0xf7, 0xf3], [0xf6, 0xf3]]) {
       const core = make('long64');

@@ -1,14 +1,15 @@
 // Every user integer instruction form against the host CPU's results (tools/fixtures/README.md).
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CODE, forms } from '../../tools/fixtures/int-gen-forms.mjs';
 import type { CoreMode, ModeOptions } from '../support/core-harness.js';
+import { describeEngineEach } from '../support/engines.js';
 import { judge, readRows } from '../support/int-fixtures.js';
 
 const rows = { 32: readRows('int-32.txt', 32, forms(32)), 64: readRows('int-64.txt', 64, forms(64)) };
 const groups = [...new Set([...rows[32], ...rows[64]].map((row) => row.form.group))];
 const low = { codeBase: CODE & ~0xfff };
 
-describe.each(groups)('%s', (group) => {
+describeEngineEach(groups, '$name', group => {
   const check = (bits: 32 | 64, mode: CoreMode, options?: ModeOptions) => {
     const wrong = judge(rows[bits].filter((row) => row.form.group === group), bits, mode, options);
     expect(wrong.slice(0, 20), `${wrong.length} cases differ`).toEqual([]);

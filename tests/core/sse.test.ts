@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { CoreHarness } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 import { HASH_START, type SseState, hashOutcome, makeCase, parseForms } from './sse-cases.js';
 
 const fixture = (name: string): Buffer => readFileSync(new URL(`./fixtures/${name}`, import.meta.url));
@@ -10,7 +11,7 @@ const CODE = 0x10_0000;
 const BUFFER = 0x2000;
 const UD = 6, NM = 7, GP = 13, PF = 14, XM = 19;
 
-describe('MMX and SSE against the fixtures of a real CPU', () => {
+describeEngine('MMX and SSE against the fixtures of a real CPU', () => {
   let h: CoreHarness;
   let xmm: Uint32Array, gpr: Uint32Array, mem: Uint32Array, mm1: Uint32Array, mm2: Uint32Array;
   beforeAll(() => {
@@ -22,7 +23,7 @@ describe('MMX and SSE against the fixtures of a real CPU', () => {
     mm2 = new Uint32Array(h.memory.buffer, h.st(2).byteOffset, 2);
   });
 
-  function execute(s: SseState): SseState {
+  function execute(s: SseState, length: number): SseState {
     xmm.set(s.xmm);
     gpr.set(s.gpr);
     mem.set(s.mem);
@@ -32,8 +33,7 @@ describe('MMX and SSE against the fixtures of a real CPU', () => {
     h.setGpr(7, BUFFER);
     h.flags = s.flags;
     h.set32('mxcsr', s.mxcsr);
-    h.rip = CODE;
-    const { fault } = h.go(1);
+    const { fault } = h.start(CODE, length, 2);
     return {
       xmm, mem, gpr, mmx: Uint32Array.of(...mm1, ...mm2), flags: h.flags, mxcsr: h.get32('mxcsr'), trapped: !fault ? 0 : fault.vector === XM ? 1 : 2,
     };
@@ -55,7 +55,7 @@ describe('MMX and SSE against the fixtures of a real CPU', () => {
       h.load(form.code, CODE);
       for (let first = 0; first < CASES; first += GROUP) {
         let hash = HASH_START;
-        for (let k = 0; k < GROUP; k++) hash = hashOutcome(hash, execute(makeCase(form, first + k)), form.mmx);
+        for (let k = 0; k < GROUP; k++) hash = hashOutcome(hash, execute(makeCase(form, first + k), form.code.length), form.mmx);
         if (hash !== outcomes[(index * CASES + first) / GROUP]) wrong.push(`${form.name}, cases ${first} to ${first + GROUP - 1}`);
       }
     }
@@ -63,7 +63,7 @@ describe('MMX and SSE against the fixtures of a real CPU', () => {
   });
 });
 
-describe('MMX and SSE checks', () => {
+describeEngine('MMX and SSE checks', () => {
   let h: CoreHarness;
   const hex = (code: string): number[] => (code.replaceAll(' ', '').match(/../g) ?? []).map((b) => parseInt(b, 16));
   const vectorOf = (code: string): number | undefined => h.run(hex(code), { max: 1 }).fault?.vector;

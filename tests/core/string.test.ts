@@ -1,7 +1,8 @@
 // String instructions: bulk passes against an element-by-element model, faults in the middle, what ends a pass.
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { random } from '../../tools/fixtures/int-gen-forms.mjs';
 import { CoreHarness, type CoreMode } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const CODE = 0x10_0000;
 const AREA = 0x20_0000;
@@ -121,7 +122,7 @@ const runModel = (core: CoreHarness, bits: 16 | 32 | 64, widths: (16 | 32 | 64)[
   }
 };
 
-describe('bulk passes against the model', () => {
+describeEngine('bulk passes against the model', () => {
   const make = (mode: CoreMode, checked = false) => {
     const core = new CoreHarness();
     core.setMode(mode, { checked });
@@ -143,7 +144,7 @@ describe('bulk passes against the model', () => {
   });
 });
 
-describe('faults in the middle', () => {
+describeEngine('faults in the middle', () => {
   const paged = (mode: CoreMode = 'long64') => {
     const core = new CoreHarness();
     core.setMode(mode, { paging: true, cpl: 3 });
@@ -225,7 +226,7 @@ describe('faults in the middle', () => {
   });
 });
 
-describe('passes', () => {
+describeEngine('passes', () => {
   it('count one instruction for each 4,096 bytes, wherever the pages lie', () => {
     for (const offset of [0, 1, 0x7ff]) {
       const core = new CoreHarness();

@@ -1,11 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const ZF = 0x40;
 const ARPL_MEM_BX = [0x63, 0x1d, 0, 0, 2, 0]; // arpl [0x20000], bx
 const READ_ONLY_DATA = 0xc091;
 
-describe('ARPL', () => {
+describeEngine('ARPL', () => {
   const run = (selector: number, rpl: number, attributes: number) => {
     const cpu = new CoreHarness();
     cpu.setMode('prot32');

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const CODE = 0x10_0000;
 const IDT = 0x2_0000;
@@ -43,7 +44,7 @@ const frameRip = (cpu: CoreHarness): number => new DataView(cpu.get(Number(cpu.g
 const MOV_DR7_RAX = [0x0f, 0x23, 0xf8];
 const MOV_SS_RDX = [0x8e, 0xd2];
 
-describe('debug registers', () => {
+describeEngine('debug registers', () => {
   it('a breakpoint bit of DR6 tells of the last exception only; BS stays', () => {
     const cpu = machine();
     cpu.set(CODE, [...MOV_DR7_RAX, 0x90, 0xf4]);
@@ -79,7 +80,7 @@ describe('debug registers', () => {
   });
 });
 
-describe('TF and system calls', () => {
+describeEngine('TF and system calls', () => {
   const withCall = (cpu: CoreHarness): void => {
     cpu.set64('star', 0x0018_0008_0000_0000n);
     cpu.set64('sfmask', TF);

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness, TABLES } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const HIGH = 0xffff_8000_0000_0000n;
 const IDT = 0x2_0000;
@@ -30,7 +31,7 @@ const compat = (cpl: 0 | 3): CoreHarness => {
   return cpu;
 };
 
-describe('exceptions out of compatibility mode', () => {
+describeEngine('exceptions out of compatibility mode', () => {
   it('find tables and stacks above 4 GiB', () => {
     const cpu = compat(3);
     cpu.setGpr(4, 0x1_8000);

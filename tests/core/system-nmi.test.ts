@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
-describe('NMI', () => {
+describeEngine('NMI', () => {
   it('is unblocked by an IRET that faults', () => {
     const cpu = new CoreHarness();
     cpu.setMode('prot32');

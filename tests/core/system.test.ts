@@ -5,8 +5,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { CoreHarness } from '../support/core-harness.js';
+import { describeEngineEach } from '../support/engines.js';
 
 const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 const INSTRUCTIONS = 20_000_000;
@@ -69,7 +70,7 @@ const GUESTS = [
   },
 ];
 
-describe.each(GUESTS)('$name', ({ name, qemu, departures }) => {
+describeEngineEach(GUESTS, '$name', ({ name, qemu, departures }) => {
   const elf = readFileSync(fixture(`${name}.elf`));
   const expected = fixture(`${name}.txt`);
 

@@ -1,12 +1,13 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CoreHarness, type CoreMode, type ModeOptions } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const UD = 6, NM = 7, GP = 13, PF = 14, MF = 16;
 const MP = 2n, EM = 4n, TS = 8n, NE = 0x20n;
 const DATA = 0x2000, CODE = 0x10_0000;
 const REX_W = 0x48;
 
-describe('x87 state', () => {
+describeEngine('x87 state', () => {
   let h: CoreHarness;
 
   const mode = (name: CoreMode, cr0 = NE, options: ModeOptions = {}): void => {

@@ -1,8 +1,9 @@
 // Records of tools/fixtures/x87-gen.c: what a processor did with single x87 instructions on operands of all classes.
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { CoreHarness, type CoreMode } from '../support/core-harness.js';
+import { describeEngine } from '../support/engines.js';
 
 const RECORD = 88, IN = 40;
 const C1 = 0x200;
@@ -54,7 +55,7 @@ const isCompareToFlags = (c: Case): boolean => (c.opcode === 0xdb || c.opcode ==
 /** A scale on which neighbours differ by one. */
 const ordinal = (x: Ext): bigint => (BigInt(x.se & 0x7fff) << 63n) + (x.sig & ((1n << 63n) - 1n));
 
-describe('x87 against the records of a real CPU', () => {
+describeEngine('x87 against the records of a real CPU', () => {
   let h: CoreHarness;
   const bytes = gunzipSync(readFileSync(new URL('./fixtures/x87-host.bin.gz', import.meta.url)));
   const cases = Array.from({ length: bytes.length / RECORD }, (_, k) => parse(bytes.subarray(k * RECORD, (k + 1) * RECORD)));
@@ -78,8 +79,7 @@ describe('x87 against the records of a real CPU', () => {
     h.set(DATA, Buffer.from(c.mem, 'hex'));
     h.setGpr(6, DATA);
     h.flags = c.arith;
-    h.rip = CODE;
-    const { fault } = h.go(1);
+    const { fault } = h.start(CODE, 2, 2);
     expect(fault).toBeUndefined();
     const status = h.get32('fpuStatus');
     const st = [0, 1, 7].map((n) => {

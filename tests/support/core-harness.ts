@@ -7,6 +7,8 @@ import { JitLinker, type JitOptions } from '../../src/host/jit-linker.js';
 const CORE = process.env.VMLET_CORE ?? fileURLToPath(new URL('../../dist/core.wasm', import.meta.url));
 const RAM_PAGES_BEFORE = 0x0800_0000 / 65_536;
 
+export type EngineName = 'interp' | 'jit';
+
 export type CoreMode = 'real16' | 'prot16' | 'prot32' | 'compat32' | 'long64';
 
 export interface ModeOptions {
@@ -48,6 +50,20 @@ interface CoreExports {
   invalidate(phys: number, length: number): void;
   flushAll(index: number): void;
   setIntr(index: number, level: number): void;
+  shorten(index: number, remaining: number): void;
+  nmi(index: number): void;
+  jitCounter(which: number): number;
+}
+
+/** The compiler's counters: see `jitCounter` of assembly/index.ts. */
+export interface HarnessJitStats {
+  regions: number;
+  modules: number;
+  resets: number;
+  dropped: number;
+  entries: number;
+  /** Instructions executed as compiled code; what a fault ended is missing where `go` took the fault. */
+  executed: number;
 }
 
 /** Handlers of the bus words; whatever is left out reads as ones and ignores writes. */
@@ -74,6 +90,10 @@ const coreModule = (): WebAssembly.Module => {
 
 /** One CPU with `ramBytes` of RAM (default 8 MiB, a multiple of 64 KiB). */
 export class CoreHarness {
+  /** The engine of harnesses that do not name one. */
+  static defaultEngine: EngineName = process.env.VMLET_ENGINE === 'jit' ? 'jit' : 'interp';
+  /** Told of every new harness. */
+  static onCreate: ((core: CoreHarness) => void) | undefined;
   readonly memory: WebAssembly.Memory;
   readonly ram: Uint8Array;
   readonly core: CoreExports;
@@ -81,8 +101,8 @@ export class CoreHarness {
   readonly #cpu: DataView;
   readonly #offsets = new Map<string, number>();
 
-  /** `engine`: 'jit' compiles every block at its first execution unless `jit` says otherwise; VMLET_ENGINE sets the default. */
-  constructor(ramBytes = 8 << 20, engine = process.env.VMLET_ENGINE ?? 'interp', jit: JitOptions = { threshold: 1, batch: 1 }) {
+  /** `engine`: 'jit' compiles every block before its first execution unless `jit` says otherwise. Default: see `defaultEngine`. */
+  constructor(ramBytes = 8 << 20, engine: EngineName = CoreHarness.defaultEngine, jit: JitOptions = { threshold: 1, batch: 1 }) {
     this.memory = new WebAssembly.Memory({ initial: RAM_PAGES_BEFORE + ramBytes / 65_536, maximum: 65_536 });
     const linker = new JitLinker(this.memory);
     const host = {
@@ -118,6 +138,12 @@ export class CoreHarness {
     if (engine === 'jit') linker.enable(exports, jit);
     this.#cpu = new DataView(this.memory.buffer, this.core.cpuPointer(0) >>> 0, 0x1_0000);
     this.setMode('long64');
+    CoreHarness.onCreate?.(this);
+  }
+
+  jitStats(): HarnessJitStats {
+    const at = (which: number) => this.core.jitCounter(which);
+    return { regions: at(0), modules: at(1), resets: at(4), dropped: at(5), entries: at(6), executed: at(7) };
   }
 
   // ---- the register file ----
