@@ -28,7 +28,7 @@ static u32 inbox_used, sent, received;
 static char *strings[STRINGS + 2];
 static char scratch[65536];
 static int port_in = -1, port_out = -1, signals = -1, uevents = -1, is_init, shell_pid;
-static int want_agent, want_shell;
+static int want_agent, want_shell, want_net;
 static struct winsize console_size;
 static char term[64] = "linux";
 
@@ -597,6 +597,19 @@ static void load_modules(void) {
     }
 }
 
+/** Drivers and addresses are a script's business; commands find the network ready. */
+static void set_up_network(void) {
+    static char *argv[] = {"/etc/vmlet/net", NULL};
+    static char *env[] = {"HOME=/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    int pid = fork_process(), status;
+    if (pid == 0) {
+        open_signals();
+        sys(SYS_execve, argv[0], argv, env);
+        leave(127);
+    }
+    if (pid > 0) sys(SYS_wait4, pid, &status, 0, NULL);
+}
+
 /** Copies the rest of a word of the command line. */
 static void take_word(const char *from, char *to, int capacity) {
     int used = 0;
@@ -610,6 +623,7 @@ static void read_command_line(void) {
         const char *value, *end;
         if (after(at, "vmlet.agent")) want_agent = 1;
         if (after(at, "vmlet.shell")) want_shell = 1;
+        if (after(at, "vmlet.net=")) want_net = 1;
         if ((value = after(at, "vmlet.term="))) take_word(value, term, sizeof term);
         if ((value = after(at, "vmlet.size="))) {
             console_size.columns = number(value, &end);
@@ -769,6 +783,7 @@ __attribute__((noreturn, used)) void start(void) {
         set_up_names();
         if (want_agent) listen_uevents();
         load_modules();
+        if (want_net) set_up_network();
         if (want_agent) open_port();
         if (want_shell) start_shell();
     } else {

@@ -1,3 +1,4 @@
+import { checkNetwork, type NetworkConfig, type NetworkOptions } from './config-net.js';
 import { VmletError } from './errors.js';
 import type { Seed } from './host/backends/entropy.js';
 import type { Arch } from './host/boot/linux.js';
@@ -22,7 +23,7 @@ export interface DiskOptions {
   snapshot?: boolean;
 }
 
-export interface VMOptions {
+export interface VMOptions extends NetworkOptions {
   /** A built-in guest: amd64 (the default), amd64-generic, i386 or i386-pae. */
   image?: string;
   /** A kernel file of your own: bzImage, vmlinux ELF, PVH or multiboot. */
@@ -83,7 +84,7 @@ export interface VMOptions {
 }
 
 /** Options checked and in plain units. */
-export interface VMConfig {
+export interface VMConfig extends NetworkConfig {
   image: string | undefined;
   kernel: string | undefined;
   initrd: string | undefined;
@@ -198,7 +199,7 @@ const text = (name: string, value: unknown): string | undefined => {
 
 const KEYS: ReadonlySet<string> = new Set([
   'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
-  'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
+  'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
 ]);
 
 /** Checks options; throws ERR_VMLET_CONFIG naming the first that is wrong. */
@@ -238,6 +239,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     arch: options.arch === undefined ? undefined : oneOf<Arch>('arch', options.arch, ['i386', 'x86_64'], 'x86_64'),
     memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseMemory(options.memory),
     disks,
+    ...checkNetwork(options),
     seed,
     engine: oneOf('engine', options.engine, ['interp', 'jit'], 'interp'),
     time,

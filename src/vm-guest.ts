@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { VmletError } from './errors.js';
+import { guestNetWord } from './config-net.js';
 import { configError, type VMConfig, type VMOptions } from './config.js';
 import type { BlockBackend } from './host/backends/backend.js';
 import { OverlayBlock, RawFileBlock } from './host/backends/block.js';
@@ -30,6 +31,7 @@ const agentWords = (config: VMConfig, options: VMOptions): string =>
     config.agent ? 'vmlet.agent' : undefined,
     config.shell ? 'vmlet.shell' : undefined,
     config.shell && options.term ? `vmlet.term=${options.term.replace(/[^\w.+-]/g, '')}` : undefined,
+    guestNetWord(config.nics),
     config.shell && options.columns && options.rows ? `vmlet.size=${options.columns}x${options.rows}` : undefined,
   );
 

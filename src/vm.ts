@@ -2,11 +2,12 @@ import { checkOptions, configError, type Duration, formatNs, parseDuration, type
 import { VmletError } from './errors.js';
 import type { BlockBackend } from './host/backends/backend.js';
 import { BufferedChar } from './host/backends/char.js';
-import type { Clock, Timer } from './host/clock.js';
+import { type Clock, type Timer, VirtualClock } from './host/clock.js';
 import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
 import { Agent, type RunRequest } from './vm-agent.js';
 import { loadCore } from './vm-core.js';
 import { openDisks, prepareGuest, type PreparedGuest } from './vm-guest.js';
+import type { MachineNetwork, VirtualNetwork } from './vm-network.js';
 import { CommandExitError, GuestProcess, type RunResult } from './vm-process.js';
 import { SerialConsole } from './vm-serial.js';
 import { type Ending, GuestWatch, type Stage, type VMExit } from './vm-verdict.js';
@@ -15,7 +16,8 @@ import { type Ending, GuestWatch, type Stage, type VMExit } from './vm-verdict.j
 export type MachineLike = Pick<
   Machine,
   'run' | 'stop' | 'pause' | 'resume' | 'powerButton' | 'requestYield' | 'hold' | 'stateHash' | 'registers' | 'instructions' | 'nowNs'
-> & { readonly clock: Clock };
+> &
+  Partial<Pick<Machine, 'setLink'>> & { readonly clock: Clock };
 
 /** For tests of what is above the machine. @internal */
 export interface VMInternals {
@@ -50,6 +52,14 @@ export interface RunOptions extends Omit<SpawnOptions, 'stdin'> {
 const GUEST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const STOP_NS = 10e9;
 
+/** The network code is loaded for machines with cards only. */
+const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock): Promise<MachineNetwork> => {
+  const [{ MachineNetwork }, { DEFAULT_EPOCH_SECONDS }] = await Promise.all([import('./vm-network.js'), import('./host/machine.js')]);
+  const epochSeconds = config.epochSeconds ?? (config.time === 'realtime' ? Math.floor(Date.now() / 1000) : DEFAULT_EPOCH_SECONDS);
+  config.epochSeconds = epochSeconds;
+  return MachineNetwork.create({ machine: 'vm', config, clock, seed: config.seed, epochSeconds, warn: options.onGuestLog });
+};
+
 const createMachine = async (options: MachineOptions): Promise<MachineLike> => new (await import('./host/machine.js')).Machine(options);
 
 /**
@@ -70,6 +80,8 @@ export class VM implements AsyncDisposable {
   readonly #agent: Agent | undefined;
   readonly #disks: BlockBackend[];
   readonly #watch: GuestWatch;
+  readonly #wires: MachineNetwork | undefined;
+  #releaseOutside: (() => void) | undefined;
   readonly #processes = new Set<GuestProcess>();
   readonly #readyWaiters = new Set<() => void>();
   #wallTimer: NodeJS.Timeout | undefined;
@@ -95,10 +107,14 @@ export class VM implements AsyncDisposable {
     const module = await core;
     if (signal?.aborted) throw aborted(signal);
     const disks = openDisks(config);
+    let wires: MachineNetwork | undefined;
     try {
-      return await VM.#assemble(config, options, guest, disks, module, internals.createMachine ?? createMachine);
+      const clock = new VirtualClock();
+      wires = config.nics.length > 0 ? await connectNetwork(config, options, clock) : undefined;
+      return await VM.#assemble(config, options, guest, disks, module, internals.createMachine ?? createMachine, clock, wires);
     } catch (error) {
       for (const disk of disks) disk.close();
+      wires?.close();
       throw error;
     }
   }
@@ -110,6 +126,8 @@ export class VM implements AsyncDisposable {
     disks: BlockBackend[],
     core: WebAssembly.Module,
     create: (options: MachineOptions) => MachineLike | Promise<MachineLike>,
+    clock: VirtualClock,
+    wires: MachineNetwork | undefined,
   ): Promise<VM> {
     const agent = config.agent ? new Agent() : undefined;
     const serial = new SerialConsole();
@@ -127,6 +145,8 @@ export class VM implements AsyncDisposable {
       disks,
       console: agent ? [agent.port] : undefined,
       rng: true,
+      clock,
+      nics: wires?.cards,
       debugExitPort: config.debugExit,
       debugconPort: config.debugcon,
       debugcon: config.debugcon === undefined ? undefined : debugcon,
@@ -135,7 +155,7 @@ export class VM implements AsyncDisposable {
       onGuestLog: options.onGuestLog,
       throttle: options.throttle,
     });
-    return new VM(config, options, guest, disks, agent, machine, serial, debugcon);
+    return new VM(config, options, guest, disks, agent, machine, serial, debugcon, wires);
   }
 
   private constructor(
@@ -147,6 +167,7 @@ export class VM implements AsyncDisposable {
     machine: MachineLike,
     serial: SerialConsole,
     debugcon: BufferedChar,
+    wires: MachineNetwork | undefined,
   ) {
     this.config = config;
     this.guest = guest;
@@ -155,6 +176,9 @@ export class VM implements AsyncDisposable {
     this.#disks = disks;
     this.#agent = agent;
     this.#machine = machine;
+    this.#wires = wires;
+    // While something is open outside, an idle guest waits in real time for what may come.
+    if (wires !== undefined) wires.onOutside = busy => this.#outside(busy);
     this.#watch = new GuestWatch();
     this.#watch.onPanic = immediate => this.#panicked(immediate);
     serial.onText = text => this.#watch.serialText(text);
@@ -197,6 +221,19 @@ export class VM implements AsyncDisposable {
   /** Instructions executed since power-on. */
   get instructions(): number {
     return this.#machine.instructions;
+  }
+
+  /** The machine's own network: its switch, gateway and DHCP server; undefined without `net`. */
+  get network(): VirtualNetwork | undefined {
+    return this.#wires?.network;
+  }
+
+  /** A network card of the machine. Throws ERR_VMLET_CONFIG when there is none with this number. */
+  nic(index: number): { readonly mac: string; plug(): void; unplug(): void } {
+    const card = this.#wires?.cards[index];
+    if (card === undefined) throw configError(`this VM has no network card ${index}`);
+    const link = (up: boolean): void => this.#machine.setLink?.(index, up);
+    return { mac: Array.from(card.mac, octet => octet.toString(16).padStart(2, '0')).join(':'), plug: () => link(true), unplug: () => link(false) };
   }
 
   /** How far the guest has come. */
@@ -388,11 +425,17 @@ export class VM implements AsyncDisposable {
       }
       disk.close();
     }
+    this.#wires?.close();
     const gone = this.#goneError();
     for (const process of [...this.#processes]) process.abandon(gone);
     this.serial.end(gone);
     for (const wake of this.#readyWaiters) wake();
     this.#resolveExit(exit);
+  }
+
+  #outside(busy: boolean): void {
+    this.#releaseOutside?.();
+    this.#releaseOutside = busy ? this.#machine.hold() : undefined;
   }
 
   #goneError(): VmletError {

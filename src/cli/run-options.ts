@@ -1,6 +1,8 @@
 import { type Command, Option } from 'commander';
 import { configError, parseDuration, parsePort, type VMOptions } from '../config.js';
+import { type NetOptions, parseNet } from '../config-net.js';
 import { VmletError } from '../errors.js';
+import { NIC_MODELS, type NicModel } from '../host/devices/nic-models.js';
 import type { CliIo } from './io.js';
 
 /** The options of `vmlet run` as commander gives them. */
@@ -35,6 +37,13 @@ export interface RunFlags {
   debugExit?: string;
   debugcon?: string;
   mirror?: string;
+  net?: string;
+  publish?: string[];
+  allow?: string[];
+  nicModel?: string;
+  mac?: string;
+  rom?: string;
+  pcap?: string;
 }
 
 const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
@@ -46,6 +55,13 @@ export const addRunOptions = (command: Command): Command =>
     .option('-a, --append <words>', 'kernel command line; added to the own one of a built-in image')
     .option('--bios <file>', 'a ROM image, executed from the reset vector')
     .option('--disk <path[,ro|,snapshot]>', 'attach a raw disk image (repeatable)', collect)
+    .option('-n, --net <network>', 'none (default), user, or user,restrict: a gateway with DHCP, DNS and NAT to this host')
+    .option('--publish <ports>', "open a port of this host that leads to the guest's: 127.0.0.1:8080:80 (repeatable; implies --net user)", collect)
+    .option('--allow <destination>', 'let guests reach what is closed: 127.0.0.1:8080, loopback, private, 10.1.0.0/16 (repeatable; implies --net user)', collect)
+    .option('--nic-model <model>', `${NIC_MODELS.join(', ')} (default: virtio)`)
+    .option('--mac <address>', "the network card's address (default: from the seed)")
+    .option('--rom <file>', "the network card's option ROM")
+    .option('--pcap <file>', "write the network card's traffic to a file (pcapng)")
     .option('--arch <arch>', 'i386 or x86_64')
     .option('-m, --memory <size>', 'memory, 1M to 3G (default: 256M)')
     .option('-e, --env <name[=value]>', "set a variable for the command, or pass on the host's (repeatable)", collect)
@@ -99,6 +115,23 @@ const nanoseconds = (value: string | undefined, name: string): string | undefine
 /** Whole numbers are numbers, so that --seed 7 is the API's seed 7. */
 const parseSeed = (seed: string | undefined): number | string | undefined => (seed !== undefined && /^\d{1,15}$/.test(seed) ? Number(seed) : seed);
 
+/** The network of the command line; what needs one implies it. */
+const netOptions = (flags: RunFlags): Pick<VMOptions, 'net' | 'nics' | 'publish' | 'pcap'> => {
+  const { net, publish, allow = [], nicModel, mac, rom, pcap } = flags;
+  const wanted = [publish, flags.allow, nicModel, mac, rom, pcap].some(flag => flag !== undefined);
+  const parsed: NetOptions | undefined = net === undefined ? (wanted ? {} : undefined) : parseNet(net);
+  if (parsed === undefined) {
+    if (wanted) throw configError('--net none leaves no network for --publish, --allow, --nic-model, --mac, --rom and --pcap', 'use --net user');
+    return {};
+  }
+  return {
+    net: { ...parsed, allow: [...(parsed.allow ?? []), ...allow] },
+    nics: [{ model: nicModel as NicModel | undefined, mac, rom }],
+    publish,
+    pcap,
+  };
+};
+
 /** What the command line says of the machine. */
 export const vmOptions = (flags: RunFlags, image: string | undefined): VMOptions => {
   const options: VMOptions = {
@@ -120,6 +153,7 @@ export const vmOptions = (flags: RunFlags, image: string | undefined): VMOptions
     onReset: flags.reboot ? 'reboot' : 'exit',
     onPanic: flags.onPanic as VMOptions['onPanic'],
     mirror: flags.mirror,
+    ...netOptions(flags),
   };
   for (const key of Object.keys(options) as (keyof VMOptions)[]) if (options[key] === undefined) delete options[key];
   return options;

@@ -57,6 +57,8 @@ export interface MachineOptions {
   /** A virtio entropy device; `true` draws from the seed. */
   rng?: boolean | EntropyBackend;
   nics?: readonly NetworkCard[];
+  /** The machine's clock, made before it for what shares its time, such as a network. */
+  clock?: VirtualClock;
   debugExitPort?: number;
   debugconPort?: number;
   debugcon?: CharBackend;
@@ -93,7 +95,7 @@ type Verdict = Omit<MachineExit, 'instructions' | 'timeNs'>;
 export class Machine {
   readonly core: Core;
   readonly board: PcBoard;
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly guestLog: CountingGuestLog;
   /** What the boot protocol chose. */
   boot!: BootReport;
@@ -133,6 +135,7 @@ export class Machine {
     this.guestLog = new CountingGuestLog(options.onGuestLog);
     this.#cpuEntropy = new SeededEntropy(seed, 'cpu');
     this.core = Core.create(options.core, memoryBytes, this.#coreHost(), options.engine);
+    this.clock = options.clock ?? new VirtualClock();
     this.clock.source = () => this.nowNs;
     this.clock.onArm = atNs => this.#timerArmed(atNs);
     const { serial = [], disks = [], rng, nics = [] } = options;
@@ -230,6 +233,12 @@ export class Machine {
   /** Presses the ACPI power button. */
   powerButton(): void {
     this.board.powerButton();
+    this.wake();
+  }
+
+  /** Plugs the cable of a network card in or pulls it out. */
+  setLink(nic: number, up: boolean): void {
+    this.board.nics[nic]?.setLink(up);
     this.wake();
   }
 

@@ -91,7 +91,7 @@ describe('ports and lines', () => {
       echo '## input'; cat /tmp/in?
       echo '## tty'; dmesg | grep -o 'ttyS. at I/O.*'
       echo '## random'; cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs=4096 count=8 2>/dev/null | gzip -c | wc -c
-      echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set eth0 up; ip addr add 10.1.2.3/24 dev eth0; ping -c 3 -W 1 10.1.2.4 > /dev/null
+      echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; modprobe virtio_net; ip link set eth0 up; ip addr add 10.1.2.3/24 dev eth0; ping -c 3 -W 1 10.1.2.4 > /dev/null
       echo '## net'; cat /sys/class/net/eth0/address; cd /sys/class/net/eth0/statistics; cat tx_packets rx_packets tx_bytes rx_bytes rx_errors
       echo '## irq'; grep -E 'ttyS|ERR|MIS|SPU' /proc/interrupts; echo '## dmesg'; dmesg`, { check: false });
     const seen = sections(stdout);

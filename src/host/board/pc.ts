@@ -13,6 +13,7 @@ import { I8042 } from '../devices/i8042.js';
 import { IoApic } from '../devices/ioapic.js';
 import { KvmClock } from '../devices/kvm-clock.js';
 import { Lapic, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST } from '../devices/lapic.js';
+import type { NicModel } from '../devices/nic-models.js';
 import { HostBridge440fx, IsaBridgePiix3, PCI_CONFIG_ADDRESS_PORT, PCI_CONFIG_DATA_PORT, PciHost } from '../devices/pci.js';
 import { Pic8259 } from '../devices/pic8259.js';
 import { Pit8254 } from '../devices/pit8254.js';
@@ -23,12 +24,12 @@ import { Uart16550 } from '../devices/uart16550.js';
 import { VirtioBlk } from '../devices/virtio/blk.js';
 import { VirtioConsole, type VirtioConsolePort } from '../devices/virtio/console.js';
 import type { VirtioFunction } from '../devices/virtio/device.js';
-import { VirtioNet } from '../devices/virtio/net.js';
 import { VirtioPci } from '../devices/virtio/pci.js';
 import { VirtioRng } from '../devices/virtio/rng.js';
 import { fanOut, type IrqLine, SharedLine } from '../irq.js';
 import type { GuestMemory } from '../memory.js';
 import { CoprocessorError, PostPorts } from './legacy.js';
+import { createNic, type Nic } from './nics.js';
 
 /** The core has taken these writes already and only tells of them. */
 const IA32_TSC = 0x10;
@@ -53,9 +54,15 @@ const PCI_WINDOW = { start: 0xe000_0000, end: IOAPIC_BASE };
 const PCI_IO = { start: 0xc000, end: 0x1_0000 };
 
 export interface NetworkCard {
+  /** virtio by default. */
+  model?: NicModel;
   /** Six bytes. */
   mac: Uint8Array;
   port: FramePort;
+  /** False while the cable is not plugged in. */
+  linkUp?: boolean;
+  /** Option ROM: firmware finds it behind the card's expansion ROM register. */
+  rom?: Uint8Array;
 }
 
 /** What the board drives in its CPUs. */
@@ -100,6 +107,7 @@ export class PcBoard {
   readonly lapics: Lapic[] = [];
   readonly coprocessorError: CoprocessorError;
   readonly serialPorts: readonly number[];
+  readonly nics: readonly Nic[];
   readonly #options: PcOptions;
   readonly #apicBus = new ApicBus();
   readonly #pic: Pic8259;
@@ -169,7 +177,11 @@ export class PcBoard {
     options.disks.forEach((backend, i) => virtio(new VirtioBlk({ name: `disk${i}`, backend, serial: `vmlet-disk${i}`, clock })));
     if (options.console.length > 0) virtio(new VirtioConsole({ ports: options.console }));
     if (options.rng !== undefined) virtio(new VirtioRng({ entropy: options.rng }));
-    options.nics.forEach((nic, i) => virtio(new VirtioNet({ name: `net${i}`, ...nic })));
+    this.nics = options.nics.map((card, i) => {
+      const nic = createNic({ ...card, name: `net${i}`, clock, memory, log });
+      this.#pci.add(nic.device);
+      return nic;
+    });
     this.devices.push(...this.#pci.devices);
 
     for (let cpu = 0; cpu < options.cpus; cpu++) {

@@ -4,6 +4,7 @@ import type { IrqLine, MsiSink } from '../irq.js';
 import type { AccessSize, Device, Region } from './device.js';
 import { Msi, MSI_64BIT, MSI_CAPABILITY_BYTES, MSI_ENABLE, MSI_MASKING } from './msi.js';
 import { Msix, MSIX_ENABLE, MSIX_FUNCTION_MASK, type MsixState } from './msix.js';
+import { fitOptionRom, OptionRom, PCI_ROM, ROM_ENABLE } from './pci-rom.js';
 
 // PCI Local Bus Specification 3.0, chapter 6: the type 0 configuration header.
 export const PCI_COMMAND = 0x04;
@@ -57,6 +58,8 @@ export interface PciIdentity {
   subsystemId?: number;
   /** 1 to 4 for INTA# to INTD#, 0 or absent for none. */
   interruptPin?: number;
+  /** An option ROM for the expansion ROM register. */
+  rom?: Uint8Array;
 }
 
 /** A base address register. `size` is in bytes, a power of two: 16 or more for memory, 4 to 256 for ports. */
@@ -94,6 +97,9 @@ export abstract class PciDevice<S extends object = object> implements Device<Pci
   #msix: Msix | undefined;
   #msixOffset = 0;
   #msi: Msi | undefined;
+  /** The option ROM, if the function has one. */
+  readonly rom: OptionRom | undefined;
+  #romBase = -1;
 
   constructor(
     readonly name: string,
@@ -123,6 +129,10 @@ export abstract class PciDevice<S extends object = object> implements Device<Pci
     for (const bar of bars) {
       const flags = bar.space === 'pio' ? 1 : bar.prefetchable ? 8 : 0;
       this.define32(PCI_BAR0 + 4 * bar.index, flags, -bar.size >>> 0);
+    }
+    if (identity.rom !== undefined) {
+      this.rom = new OptionRom(`${name}-rom`, fitOptionRom(identity.rom, identity, name));
+      this.define32(PCI_ROM, 0, (-this.rom.size | ROM_ENABLE) >>> 0);
     }
   }
 
@@ -264,7 +274,7 @@ export abstract class PciDevice<S extends object = object> implements Device<Pci
       this.updateMapping();
       this.#updateIrq();
       this.commandWritten();
-    } else if (offset >= PCI_BAR0 && offset < PCI_BAR0 + 24) {
+    } else if ((offset >= PCI_BAR0 && offset < PCI_BAR0 + 24) || (offset & ~3) === PCI_ROM) {
       this.updateMapping();
     } else if (offset >= FIRST_CAPABILITY) {
       this.#capabilitiesWritten();
@@ -308,7 +318,24 @@ export abstract class PciDevice<S extends object = object> implements Device<Pci
       if (base < 0 || this.#mappedBase[region] === base) return;
       if (slot.map(this, region, base)) this.#mappedBase[region] = base;
     });
-    if (freed) slot.freed();
+    if (this.#moveRom(slot) || freed) slot.freed();
+  }
+
+  /** The ROM answers while both its own enable bit and memory decoding are on. True when a range came free. */
+  #moveRom(slot: PciSlot): boolean {
+    const { rom } = this;
+    if (rom === undefined) return false;
+    const value = this.config32(PCI_ROM);
+    const base = (value & -rom.size) >>> 0;
+    const on = (value & ROM_ENABLE) !== 0 && (this.command & COMMAND_MEMORY) !== 0 && base !== 0 && base + rom.size < 0x1_0000_0000;
+    const wanted = on ? base : -1;
+    const before = this.#romBase;
+    if (before >= 0 && before !== wanted) {
+      slot.unmap(rom, 0);
+      this.#romBase = -1;
+    }
+    if (wanted >= 0 && this.#romBase !== wanted && slot.map(rom, 0, wanted)) this.#romBase = wanted;
+    return before >= 0 && before !== wanted;
   }
 
   reset(): void {

@@ -2,6 +2,7 @@ import { VmletError } from '../../errors.js';
 import type { GuestLog } from '../../logger.js';
 import { type IrqLine, type MsiSink, NO_IRQ, SharedLine } from '../irq.js';
 import { type AccessSize, type Device, openBus, type Region } from './device.js';
+import { PCI_ROM } from './pci-rom.js';
 import { type BarSpec, type BusAttach, COMMAND_IO, COMMAND_MEMORY, PCI_COMMAND, PCI_INTERRUPT_LINE, PciDevice } from './pci-config.js';
 
 export const PCI_CONFIG_ADDRESS_PORT = 0xcf8;
@@ -118,6 +119,13 @@ export class PciHost implements Device<PciHostState> {
       if (ports) io = end;
       else memory = end;
       device.setBar(bar, base);
+    }
+    for (const device of this.devices) {
+      if (device.rom === undefined) continue;
+      const base = Math.ceil(memory / device.rom.size) * device.rom.size;
+      memory = base + device.rom.size;
+      if (memory > window.memoryEnd) throw new VmletError('ERR_VMLET_CONFIG', `the PCI window has no room for the option ROM of '${device.name}'`);
+      device.writeConfig(PCI_ROM, base, 4);
     }
     for (const device of this.devices) {
       let enable = device.command;

@@ -83,6 +83,8 @@ const HIGH_WORD = 0x1_0000_0000;
 export interface VirtioPciOptions {
   memory: GuestMemory;
   log: GuestLog;
+  /** An option ROM. */
+  rom?: Uint8Array;
 }
 
 export interface VirtioPciState<S extends object = object> {
@@ -132,6 +134,7 @@ export class VirtioPci<S extends object = object> extends PciDevice<VirtioPciSta
         subsystemVendorId: VENDOR_RED_HAT,
         subsystemId: MODERN_SUBSYSTEM,
         interruptPin: 1,
+        rom: options.rom,
       },
       [
         { index: MSIX_BAR, space: 'mmio', size: MSIX_BAR_BYTES },
