@@ -40,7 +40,12 @@ export const runCli = async (argv: readonly string[], io: CliIo = processIo(), i
     const { addRunCommand } = await import('./commands/run.js');
     addRunCommand(program, context, guestCommand, result => (code = result));
     if (own[0] !== 'run') {
-      const [{ addImageCommand }, { addDoctorCommand }] = await Promise.all([import('./commands/image.js'), import('./commands/doctor.js')]);
+      const [{ addImageCommand }, { addDoctorCommand }, { addNetbootCommand }] = await Promise.all([
+        import('./commands/image.js'),
+        import('./commands/doctor.js'),
+        import('./commands/netboot.js'),
+      ]);
+      addNetbootCommand(program, context, result => (code = result));
       addImageCommand(program, context, result => (code = result));
       addDoctorCommand(program, context, result => (code = result));
       if (guestCommand !== undefined && own.length > 0 && !own[0].startsWith('-')) program.error(`'--' and a command come behind 'run' only`);

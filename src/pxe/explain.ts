@@ -1,6 +1,6 @@
 // Explains a boot exchange that was captured: what happened, and which of the known mistakes are in it. Pure, over decoded datagrams.
 import { ANY_ADDRESS, hexOf, printable } from './bytes.js';
-import { describeClient, type BootClient } from './booter.js';
+import { describeClient, type BootClient, type Booter } from './booter.js';
 import { bootOf } from './dhcp/client.js';
 import { decodeDhcp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, dhcpType, hardwareText, OPT, PXE_SERVER_PORT, type DhcpMessage } from './dhcp/codec.js';
 import { optionAddress, optionText } from './dhcp/options.js';
@@ -19,7 +19,7 @@ export interface CapturedDatagram {
 export type FindingCode =
   | 'malformed' | 'no-offer' | 'no-lease' | 'two-servers' | 'late-proxy-offer' | 'ipxe-loop' | 'arch-quirk' | 'guid-not-echoed' | 'guid-missing' | 'boot-server-silent' | 'no-boot-file'
   | 'nak' | 'wrong-relay' | 'lease-expired' | 'tftp-error' | 'tftp-silent' | 'tftp-other-address' | 'tftp-blksize-mtu' | 'tftp-oack-ignored' | 'tftp-oack-invalid' | 'tftp-size-probe'
-  | 'tftp-rollover' | 'tftp-incomplete' | 'tftp-last-ack-lost' | 'tftp-retransmission';
+  | 'tftp-rollover' | 'tftp-incomplete' | 'tftp-last-ack-lost' | 'tftp-retransmission' | 'http-error' | 'http-silent' | 'stale-arp' | 'no-rule';
 
 export interface Finding {
   /** error: the boot fails by this. warning: it may. note: odd, but harmless. */
@@ -91,9 +91,22 @@ interface TftpTalk {
   strangers: Set<string>;
 }
 
+/** The first line of an HTTP request or answer. */
+export interface CapturedHttp {
+  readonly atS: number;
+  readonly from: UdpAddress;
+  readonly to: UdpAddress;
+  readonly line: string;
+}
+
 export interface ExplainOptions {
   /** The path's MTU; default 1500. */
   readonly mtu?: number;
+  readonly http?: readonly CapturedHttp[];
+  /** Packets to a station that no longer has the address they are for. */
+  readonly staleArp?: readonly { readonly atS: number; readonly address: string; readonly sentTo: string; readonly isAt: string; readonly from: string }[];
+  /** What each client that asks for a boot file would be told. */
+  readonly booter?: Booter;
 }
 
 export const explainExchange = (datagrams: readonly CapturedDatagram[], options: ExplainOptions = {}): Explanation => {
@@ -124,7 +137,15 @@ export const explainExchange = (datagrams: readonly CapturedDatagram[], options:
       tftpStep(transfers, datagram, step);
     }
   }
-  for (const talk of talks.values()) judgeDhcp(talk, end, find);
+  for (const talk of talks.values()) {
+    judgeDhcp(talk, end, find);
+    if (options.booter) judgeRules(talk, options.booter, find, step);
+  }
+  judgeHttp(options.http ?? [], find, step);
+  for (const { atS, address, sentTo, isAt, from } of options.staleArp ?? []) {
+    find('error', 'stale-arp', atS, from, `packets for ${address} still go to ${sentTo}, but ${isAt} has taken that address: an old ARP entry after a failover; the new server must announce itself (gratuitous ARP)`);
+  }
+  steps.sort((a, b) => parseFloat(a) - parseFloat(b));
   for (const transfer of transfers) judgeTftp(transfer, options.mtu ?? 1500, find);
   findings.sort((a, b) => a.atS - b.atS);
   return { steps, findings };
@@ -290,6 +311,37 @@ const judgeTftp = (talk: TftpTalk, mtu: number, find: Find): void => {
     say('note', 'tftp-last-ack-lost', `${file} arrived and its last ACK did not, or the client did not send it; harmless`);
   }
   if (talk.repeated > Math.max(3, talk.blocks / 20)) say('warning', 'tftp-retransmission', `${talk.repeated} packets of ${file} were sent again: the wire loses packets, or both ends are impatient`);
+};
+
+const judgeRules = (talk: DhcpTalk, booter: Booter, find: Find, step: (atS: number, text: string) => void): void => {
+  if (talk.client.kind === 'dhcp') return;
+  const atS = talk.discovers[0] ?? talk.requests[0] ?? talk.asked4011 ?? 0;
+  const decision = booter.decide(talk.client);
+  if (decision.boot === 'refuse') find('error', 'no-rule', atS, talk.mac, `by the rules this client gets nothing: ${decision.reason}`);
+  else step(atS, `by the rules ${talk.mac} ${decision.boot === 'local' ? 'boots from its own disk' : `boots ${printable(decision.file)}`}${decision.rule === undefined ? '' : ` (${decision.rule})`}`);
+};
+
+const judgeHttp = (lines: readonly CapturedHttp[], find: Find, step: (atS: number, text: string) => void): void => {
+  const waiting = new Map<string, CapturedHttp[]>();
+  for (const seen of lines) {
+    const answer = /^HTTP\/\S+ (\d{3}) ?(.*)$/.exec(seen.line);
+    if (!answer) {
+      const key = `${addressText(seen.from)} ${addressText(seen.to)}`;
+      waiting.set(key, [...(waiting.get(key) ?? []), seen]);
+      step(seen.atS, `${printable(seen.line.replace(/ HTTP.*$/, ''))} from ${addressText(seen.from)}`);
+      continue;
+    }
+    const request = waiting.get(`${addressText(seen.to)} ${addressText(seen.from)}`)?.shift();
+    const [, status, words] = answer;
+    const what = request === undefined ? 'a request that was not captured' : printable(request.line.replace(/ HTTP.*$/, ''));
+    step(seen.atS, `HTTP ${status} ${printable(words)} from ${addressText(seen.from)}`);
+    if (Number(status) < 400) continue;
+    const hint = status === '404' ? ': the script or the rules name a file that the server does not have' : status === '403' ? ': the URL is not signed, too old, or the client is not one that is served' : '';
+    find('error', 'http-error', seen.atS, addressText(seen.to), `${what}: ${addressText(seen.from)} answers ${status} ${printable(words)}${hint}`);
+  }
+  for (const [key, left] of waiting) {
+    for (const { atS, line, to } of left) find('error', 'http-silent', atS, key.split(' ')[0], `${printable(line.replace(/ HTTP.*$/, ''))}: ${addressText(to)} took the request and gave no answer`);
+  }
 };
 
 /** Mistakes in an iPXE script that show only when it runs on other firmware. */

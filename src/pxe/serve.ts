@@ -6,8 +6,9 @@ import { VmletError } from '../errors.js';
 import type { BootClient, BootPlatform, BootRule, Booter } from './booter.js';
 import { inNetwork, ipv4Number } from './bytes.js';
 import { attachDhcp } from './dhcp/attach.js';
-import { DHCP_SERVER_PORT, PXE_SERVER_PORT } from './dhcp/codec.js';
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, PXE_SERVER_PORT } from './dhcp/codec.js';
 import type { DhcpLimits, DhcpReservation, DhcpSubnet } from './dhcp/config.js';
+import { findDhcpServers } from './dhcp/rivals.js';
 import { DhcpServer } from './dhcp/server.js';
 import { NS_PER_S } from './deadlines.js';
 import { layeredFiles, VirtualFiles, type FileSource } from './files.js';
@@ -35,12 +36,14 @@ export interface ServeOptions {
   readonly booter?: Booter;
   readonly ipxeLoaders?: Partial<Record<BootPlatform, string>>;
   readonly tftp?: { readonly singlePort?: boolean; readonly writes?: { readonly maxBytes: number }; readonly mtu?: number; readonly maxWindowsize?: number } | false;
-  /** HTTP is off unless asked for; `signed` gives out URLs that end and serves nothing else. */
-  readonly http?: { readonly port?: number; readonly signed?: boolean } | false;
+  /** HTTP is off unless asked for; `signed` gives out URLs that end and serves nothing else; `root` is a folder of its own. */
+  readonly http?: { readonly port?: number; readonly signed?: boolean; readonly root?: string } | false;
   /** Real ones by default; 0 is any free port. Ports from 1024 need no rights. */
   readonly ports?: { readonly dhcp?: number; readonly dhcpClient?: number; readonly proxy?: number; readonly tftp?: number };
   /** A DHCP server on a real network takes part in everybody's life there: the caller says that it is theirs. Not needed for the loopback. */
   readonly ownsNetwork?: boolean;
+  /** Ask for another DHCP server before giving out addresses, and refuse to start beside one; not on the loopback. Default: false. */
+  readonly refuseRivals?: boolean;
   readonly onEvent?: (event: PxeEvent) => void;
 }
 
@@ -59,10 +62,10 @@ export interface NetbootServe {
 
 /** Starts the servers. Throws or rejects with ERR_VMLET_CONFIG, and then nothing is left open. */
 export const serveNetboot = async (options: ServeOptions): Promise<NetbootServe> => {
-  const { address, netmask, internal } = interfaceAddress(options.interface);
+  const { address, netmask, internal, mac } = interfaceAddress(options.interface);
   const mode = options.dhcp ?? (internal ? 'off' : 'proxy');
   if (mode !== 'off' && !internal && !options.ownsNetwork) {
-    throw new VmletError('ERR_VMLET_CONFIG', `answering DHCP on '${options.interface}' affects every machine of that network`, { hint: 'say that the network is yours, or serve without DHCP' });
+    throw new VmletError('ERR_VMLET_CONFIG', `answering DHCP on '${options.interface}' affects every machine of that network`, { hint: 'say that the network is yours (--i-own-this-network), or serve without DHCP' });
   }
   if (mode === 'full' && !options.subnets?.length) throw new VmletError('ERR_VMLET_CONFIG', 'a DHCP server needs a subnet with a pool or reservations', { hint: 'give one, or use the proxy mode beside another DHCP server' });
   const prefix = Math.clz32(~(ipv4Number(netmask) ?? 0xffff_ffff));
@@ -80,10 +83,11 @@ export const serveNetboot = async (options: ServeOptions): Promise<NetbootServe>
     const tree = options.root === undefined ? [] : [new FileTree(options.root, { writable: options.tftp !== false && options.tftp?.writes !== undefined })];
     const files: FileSource = layeredFiles([...tree, generated]);
     const signed = options.http && options.http.signed ? new SignedUrls(new HmacSigner()) : undefined;
+    const httpFiles = options.http && options.http.root !== undefined ? layeredFiles([new FileTree(options.http.root), generated]) : files;
     let httpPort = 0;
     const url = (path: string, boot = '0'): string => `http://${address}:${httpPort}${signed ? signed.path(path, boot, clock.now / NS_PER_S) : `/${path.replace(/^\/+/, '').split('/').map(encodeURIComponent).join('/')}`}`;
     if (options.http) {
-      const socket = await HttpServerSocket.open(new HttpFileService({ clock, files, log: journal, signed, allow }), address, options.http.port ?? 0);
+      const socket = await HttpServerSocket.open(new HttpFileService({ clock, files: httpFiles, log: journal, signed, allow }), address, options.http.port ?? 0);
       closers.push(() => socket.close());
       httpPort = socket.port;
     }
@@ -104,6 +108,12 @@ export const serveNetboot = async (options: ServeOptions): Promise<NetbootServe>
     let dhcp: DhcpServer | undefined;
     let dhcpPort = 0;
     let proxyPort = 0;
+    if (mode === 'full' && options.refuseRivals && !internal) {
+      const rivals = await findDhcpServers({ clock, endpoint: await host.openBroadcast(DHCP_CLIENT_PORT), mac });
+      if (rivals.length > 0) {
+        throw new VmletError('ERR_VMLET_CONFIG', `another DHCP server, ${rivals.join(', ')}, answers on '${options.interface}'`, { hint: 'serve beside it with --proxy, or say that both may give addresses (--beside-other-dhcp)' });
+      }
+    }
     if (mode !== 'off') {
       dhcpPort = options.ports?.dhcp ?? DHCP_SERVER_PORT;
       dhcp = new DhcpServer({

@@ -21,10 +21,10 @@ const bindError = (address: string, port: number, cause: unknown): VmletError =>
 };
 
 /** The IPv4 address of a host interface by name. Throws ERR_VMLET_CONFIG when there is none. */
-export const interfaceAddress = (name: string): { readonly address: string; readonly netmask: string; readonly internal: boolean } => {
+export const interfaceAddress = (name: string): { readonly address: string; readonly netmask: string; readonly internal: boolean; readonly mac: string } => {
   const all = networkInterfaces();
   const found = all[name]?.find(entry => entry.family === 'IPv4');
-  if (found) return { address: found.address, netmask: found.netmask, internal: found.internal };
+  if (found) return { address: found.address, netmask: found.netmask, internal: found.internal, mac: found.mac };
   const names = Object.keys(all).filter(key => all[key]?.some(entry => entry.family === 'IPv4'));
   throw new VmletError('ERR_VMLET_CONFIG', name in all ? `the interface '${name}' has no IPv4 address` : `there is no interface '${name}' that is up`, {
     hint: names.length > 0 ? `interfaces with an IPv4 address: ${names.join(', ')}` : 'no interface of this host has an IPv4 address',
