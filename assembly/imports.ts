@@ -40,6 +40,9 @@
 /** Makes a module of `length` bytes at `at` live: its functions r0, r1, ... go to the table from slot `first` on. */
 // @ts-ignore: decorator
 @external("host", "jitInstall") export declare function jitInstall(at: usize, length: u32, first: u32, count: u32): void;
+/** The compiler begins (1) or ends (0) work: for the clock of its host. */
+// @ts-ignore: decorator
+@external("host", "jitPhase") export declare function jitPhase(busy: u32): void;
 /** The table slots are no longer used. */
 // @ts-ignore: decorator
 @external("host", "jitReset") export declare function jitReset(first: u32, count: u32): void;

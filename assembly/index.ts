@@ -107,7 +107,7 @@ export function protectRom(phys: u32, length: u32): void {
 
 /** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */
 export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32): void { enable(threshold, batch, maxSlots, slotBase); }
-/** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them;
+/** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them, 8 table slots in use;
  * from 16 on why they were left other than by a branch, by the numbers of Left in jit/state.ts. */
 export function jitCounter(which: u32): f64 {
   const j = jit();
@@ -120,6 +120,7 @@ export function jitCounter(which: u32): f64 {
     case 5: return <f64>j.dropped;
     case 6: return <f64>j.entries;
     case 7: return <f64>j.executed;
+    case 8: return <f64>j.slots;
     default: return which >= 16 && which < 16 + Left.COUNT ? <f64>load<u64>(EXITS + (<usize>(which - 16) << 3)) : 0;
   }
 }

@@ -1,7 +1,7 @@
 // When what is compiled: hot blocks queue up and become regions in batches.
 import { Cpu, EFER_LMA, cpuAt } from "../cpu/state";
 import { BLOCK_HASH, BLOCK_HASH_BITS } from "../layout";
-import { jitInstall, jitReset } from "../imports";
+import { jitInstall, jitPhase, jitReset } from "../imports";
 import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_REGION_LINES, BLOCK_VALID } from "../interp/block-layout";
 import { lines } from "../interp/blocks";
 import { instructionCount } from "../interp/mode";
@@ -36,6 +36,7 @@ export function compileQueue(cpu: Cpu): void {
   const j = jit();
   const queued = j.queued;
   j.queued = 0;
+  jitPhase(1);
   if (j.slots + queued > j.maxSlots) forgetRegions();
   j.at = BODIES;
   j.hintAt = HINTS;
@@ -54,9 +55,13 @@ export function compileQueue(cpu: Cpu): void {
     store<u32>(HINT_ENDS + (count << 2), <u32>j.hintAt);
     count++;
   }
-  if (!count) return;
+  if (!count) {
+    jitPhase(0);
+    return;
+  }
   const length = wrapModule(count);
   const first = j.slotBase + j.slots;
+  jitPhase(0);
   jitInstall(OUT, length, first, count);
   for (let k: u32 = 0; k < count; k++) store<i32>(<usize>load<u32>(SIZES + (k << 2)), -<i32>(first + k), BLOCK_HEAT);
   j.slots += count;

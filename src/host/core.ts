@@ -68,18 +68,28 @@ export interface EngineOptions {
   jit?: JitOptions;
 }
 
+/** Why compiled code went back to the interpreter's loop other than by a branch, in the order of Left in assembly/jit/state.ts. */
+export const JIT_EXITS = ['read', 'write', 'refused', 'stop', 'end', 'fault', 'budget'] as const;
+export type JitExit = (typeof JIT_EXITS)[number];
+
 /** Counters of the compiler: regions and modules made, guest instructions in them, bytes of wasm; then executions. */
 export interface JitStats {
   regions: number;
   modules: number;
   compiled: number;
   bytes: number;
+  /** Regions that are live. */
+  live: number;
   /** Times that all regions were dropped, and single ones for writes to their code. */
   resets: number;
   dropped: number;
-  /** Entries of regions, and guest instructions executed in them. */
+  /** Entries of regions from the interpreter's loop, and guest instructions executed in them. */
   entries: number;
   executed: number;
+  exits: Record<JitExit, number>;
+  /** Wall milliseconds that the core took to make WebAssembly, and V8 to compile it. */
+  emitMs: number;
+  linkMs: number;
 }
 
 /** The exports of assembly/index.ts. Field offsets are exported besides as the globals `OFF_name`. */
@@ -238,6 +248,7 @@ export class Core {
   readonly #offsets: ReadonlyMap<string, number>;
   readonly #cpus: CpuRecord[] = [];
   readonly #host: CoreHost;
+  readonly #linker: JitLinker;
   /** The instruction count at which the `run` in flight ends. */
   #end = 0;
   #running = false;
@@ -255,6 +266,7 @@ export class Core {
       });
     }
     const linker = new JitLinker(this.memory);
+    this.#linker = linker;
     const instance = new WebAssembly.Instance(module, { env: { memory: this.memory, abort: aborted }, host: { ...this.#imports(), ...linker.words } });
     this.#exports = instance.exports as unknown as CoreExports;
     this.#offsets = offsetsOf(instance.exports);
@@ -353,8 +365,9 @@ export class Core {
 
   /** What the compiler has done so far; all zero while it is off. */
   jitStats(): JitStats {
-    const [regions, modules, compiled, bytes, resets, dropped, entries, executed] = Array.from({ length: 8 }, (_, which) => this.#exports.jitCounter(which));
-    return { regions, modules, compiled, bytes, resets, dropped, entries, executed };
+    const [regions, modules, compiled, bytes, resets, dropped, entries, executed, live] = Array.from({ length: 9 }, (_, which) => this.#exports.jitCounter(which));
+    const exits = Object.fromEntries(JIT_EXITS.map((name, k) => [name, this.#exports.jitCounter(16 + k)])) as Record<JitExit, number>;
+    return { regions, modules, compiled, bytes, live, resets, dropped, entries, executed, exits, ...this.#linker.times };
   }
 
   /** Makes a range of RAM ignore guest writes. */

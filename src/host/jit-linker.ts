@@ -1,5 +1,6 @@
 import { VmletError } from '../errors.js';
 import { heedBranchHints } from './backends/engine-flags.js';
+import { NodeWall } from './backends/wall.js';
 
 /** When the core compiles and how much it keeps. */
 export interface JitOptions {
@@ -21,16 +22,31 @@ const TABLE_STEP = 1024;
 /** Makes the modules that the core emits live, in the core's own function table. */
 export class JitLinker {
   readonly #memory: WebAssembly.Memory;
+  readonly #clock: { now(): number };
+  #busySince = 0;
+  #emitMs = 0;
+  #linkMs = 0;
   #table: WebAssembly.Table | undefined;
   #imports: Record<string, WebAssembly.ModuleImports> = {};
 
-  constructor(memory: WebAssembly.Memory) {
+  /** `clock` gives milliseconds; only the figures of `times` depend on it. */
+  constructor(memory: WebAssembly.Memory, clock: { now(): number } = new NodeWall()) {
     this.#memory = memory;
+    this.#clock = clock;
   }
 
-  /** The two words that the core calls. */
+  /** Wall milliseconds so far: the core's for the making of WebAssembly, and V8's to compile and link it (its background threads not counted). */
+  get times(): { emitMs: number; linkMs: number } {
+    return { emitMs: this.#emitMs, linkMs: this.#linkMs };
+  }
+
+  /** The words that the core calls. */
   get words(): WebAssembly.ModuleImports {
     return {
+      jitPhase: (busy: number) => {
+        if (busy) this.#busySince = this.#clock.now();
+        else this.#emitMs += this.#clock.now() - this.#busySince;
+      },
       jitInstall: (at: number, length: number, first: number, count: number) => this.#install(at >>> 0, length, first, count),
       jitReset: (first: number, count: number) => this.#reset(first, count),
     };
@@ -52,11 +68,13 @@ export class JitLinker {
   }
 
   #install(at: number, length: number, first: number, count: number): void {
+    const start = this.#clock.now();
     const table = this.#table as WebAssembly.Table;
     const module = new WebAssembly.Module(new Uint8Array(this.#memory.buffer, at, length));
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     if (table.length < first + count) table.grow(Math.max(TABLE_STEP, first + count - table.length));
     for (let k = 0; k < count; k++) table.set(first + k, exports[`r${k}`] as () => void);
+    this.#linkMs += this.#clock.now() - start;
   }
 
   #reset(first: number, count: number): void {

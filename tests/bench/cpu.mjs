@@ -56,12 +56,13 @@ const figures = async (node, { runs, seconds, boots, folder }) => {
     memoryMb: 512,
     report: true,
   };
-  const bootRuns = [];
+  const bootRuns = [], compiledBoots = [];
   for (let n = 0; n < boots; n++) {
     console.error(`bench:cpu: boot ${n + 1} of ${boots} under Node ${node.version}`);
-    bootRuns.push(await boot(node.path, options));
+    bootRuns.push(await boot(node.path, { ...options, engine: 'interp' }));
+    compiledBoots.push(await boot(node.path, { ...options, engine: 'jit' }));
   }
-  return { node: node.version, ...loops, boots: bootRuns, kernel: image.kernelVersion };
+  return { node: node.version, ...loops, boots: bootRuns, compiledBoots, kernel: image.kernelVersion };
 };
 
 const report = results => {
@@ -89,8 +90,32 @@ const report = results => {
       compiledRows.push([`${name}, ${bits}-bit`, ...results.flatMap(({ mips, jit }) => [pair(jit[key]), `${(median(jit[key]) / median(mips[key])).toFixed(2)}x`])]);
     }
   }
+  const hasBoots = results.every(({ boots }) => boots.length > 0);
+  const speed = ({ instructions, wallMs }) => instructions / wallMs / 1000;
+  if (hasBoots) {
+    const values = results.flatMap(({ boots, compiledBoots }) => {
+      const [interpreted, compiled] = [boots.map(speed), compiledBoots.map(speed)];
+      return [pair(compiled), `${(median(compiled) / median(interpreted)).toFixed(2)}x`];
+    });
+    compiledRows.push([`boot, amd64 (${results[0].kernel})`, ...values]);
+  }
   const parts = ['### MIPS of the interpreter (best / median)', table(['loop', ...heads, 'target', 'median']  , rows)];
   parts.push('### MIPS with the compiler (best / median; against the interpreter)', table(['loop', ...heads.flatMap(head => [head, 'ratio'])], compiledRows));
+  if (hasBoots) {
+    const every = of => results.map(({ compiledBoots }) => of(key => median(compiledBoots.map(({ jit }) => jit[key])), compiledBoots));
+    const compiling = [
+      ['regions', ...every(of => of('regions'))],
+      ['guest instructions compiled', ...every(of => of('compiled'))],
+      ['instructions of a region', ...every(of => (of('compiled') / of('regions')).toFixed(1))],
+      ['wasm bytes for a guest instruction', ...every(of => (of('bytes') / of('compiled')).toFixed(1))],
+      ['guest instructions a millisecond, emitting', ...every(of => (of('compiled') / of('emitMs')).toFixed(0))],
+      ['... emitting and V8', ...every(of => (of('compiled') / (of('emitMs') + of('linkMs'))).toFixed(0))],
+      ['time to compile, ms', ...every(of => (of('emitMs') + of('linkMs')).toFixed(0))],
+      ['instructions executed as compiled code', ...every((of, all) => `${((100 * of('executed')) / median(all.map(({ instructions }) => instructions))).toFixed(1)} %`)],
+      ['instructions for an entry of a region', ...every(of => (of('executed') / of('entries')).toFixed(1))],
+    ];
+    parts.push('### The compiler in that boot (medians)', table(['what', ...heads], compiling));
+  }
   const cold = [];
   for (const bits of [64, 32]) {
     cold.push([`blocks, ${bits}-bit (M/s)`, ...results.map(({ decode }) => pair(decode[bits].map(({ blocks }) => blocks)))]);

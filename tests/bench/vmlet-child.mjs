@@ -1,5 +1,5 @@
 // One guest in a process of its own: node vmlet-child.mjs JSON. The serial line is stdin and stdout; with `report`, one line of JSON goes to fd 3 at the end.
-// { arch, kernel, vmlinux, initrd, append, cmdline, memoryMb, time, report }; `image` in place of the files resolves a built-in guest.
+// { arch, kernel, vmlinux, initrd, append, cmdline, memoryMb, time, report, engine }; `image` in place of the files resolves a built-in guest.
 import { readFileSync, writeSync } from 'node:fs';
 import { CORE_FILE, loadDist } from './lib/common.mjs';
 
@@ -10,7 +10,7 @@ if (options.image !== undefined) {
   const { arch, kernel, initrd, cmdline } = await resolveImage(options.image);
   Object.assign(options, { arch, kernel: kernel.bzImage, vmlinux: kernel.vmlinux, initrd, cmdline: options.cmdline ?? cmdline });
 }
-const { arch, kernel, vmlinux, initrd, append, cmdline, memoryMb = 512, time = 'warp', report } = options;
+const { arch, kernel, vmlinux, initrd, append, cmdline, memoryMb = 512, time = 'warp', report, engine } = options;
 const read = file => (file === undefined ? undefined : new Uint8Array(readFileSync(file)));
 let sink;
 const input = [];
@@ -36,6 +36,7 @@ const machine = new Machine({
   arch,
   time,
   seed: 1,
+  engine: engine === undefined ? undefined : { kind: engine },
   boot: { kind: 'kernel', kernel: read(kernel), unpacked: read(vmlinux), initrd: files.length === 0 ? undefined : new Uint8Array(Buffer.concat(files)), cmdline, name: kernel },
   serial: [serial],
 });
@@ -50,6 +51,6 @@ const wallMs = performance.now() - start;
 if (exit.error !== undefined) console.error(exit.error);
 if (report) {
   const { reason, cause, instructions, timeNs } = exit;
-  writeSync(3, `${JSON.stringify({ reason, cause, instructions, timeNs, wallMs, node: process.versions.node })}\n`);
+  writeSync(3, `${JSON.stringify({ reason, cause, instructions, timeNs, wallMs, jit: machine.core.jitStats(), node: process.versions.node })}\n`);
 }
 process.exit(exit.reason === 'poweroff' ? 0 : 1);

@@ -25,9 +25,10 @@ const findProgram = name => {
 const vmlet = arch => ({
   arch,
   onNode: true,
-  command: (guest, { node, append }) => [
+  ours: true,
+  command: (guest, { node, append, engine }) => [
     node.path, join(HERE, 'vmlet-child.mjs'),
-    JSON.stringify({ arch, kernel: guest.kernel, vmlinux: guest.vmlinux, initrd: guest.initrd, cmdline: CMDLINE + append, memoryMb: MEMORY_MB }),
+    JSON.stringify({ arch, kernel: guest.kernel, vmlinux: guest.vmlinux, initrd: guest.initrd, cmdline: CMDLINE + append, memoryMb: MEMORY_MB, engine }),
   ],
 });
 
@@ -41,7 +42,10 @@ const qemu = (arch, program) => ({
 
 const native = arch => ({ arch, untilExit: true, command: guest => [guest.program, '1'] });
 
-/** `command` (guest, { node, append }) gives the command line, or throws a BenchError that says what is missing; `append` is added to the kernel's. `onNode`: runs under each Node version. */
+/**
+ * `command` (guest, { node, append, engine }) gives the command line, or throws a BenchError that says what is missing; `append` is added to the kernel's.
+ * `onNode`: runs under each Node version. `ours`: runs with each engine and each build.
+ */
 export const CONTENDERS = {
   'vmlet-amd64': vmlet('x86_64'),
   'qemu-amd64': qemu('x86_64', 'qemu-system-x86_64'),

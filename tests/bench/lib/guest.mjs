@@ -44,8 +44,19 @@ export const compileGuest = async (sources, arch) => {
   return binary;
 };
 
+/** The init without the workloads that are not among `rows`; those of the C program run all or not at all. */
+const initOf = (text, rows, ofProgram) =>
+  text
+    .split('\n')
+    .filter(line => {
+      if (line.startsWith('/bin/gb ')) return rows.some(row => ofProgram.includes(row));
+      const named = /@B (\w+)/.exec(line);
+      return named === null || rows.includes(named[1]);
+    })
+    .join('\n');
+
 /** The files of one architecture: { arch, kernel, vmlinux, kernelVersion, initrd, program }. The initramfs is written into `folder`. */
-export const prepareGuest = async (arch, { sources, folder }) => {
+export const prepareGuest = async (arch, { sources, folder, rows, ofProgram }) => {
   const { cpioDevice, cpioDirectory, cpioFile, readCpio, resolveImage, writeCpio } = await loadDist('image/index.js');
   const program = await compileGuest(sources, arch);
   const image = await resolveImage(IMAGES[arch], { onProgress: text => console.error(`bench: ${text}`) });
@@ -57,7 +68,7 @@ export const prepareGuest = async (arch, { sources, folder }) => {
     cpioDevice('dev/console', 'char', 5, 1),
     cpioFile('bin/busybox', busybox.data, 0o755),
     cpioFile('bin/gb', readFileSync(program), 0o755),
-    cpioFile('init', readFileSync(join(sources, 'init')), 0o755),
+    cpioFile('init', Buffer.from(initOf(readFileSync(join(sources, 'init'), 'utf8'), rows, ofProgram)), 0o755),
   ]);
   writeFileSync(initrd, archive);
   return { arch, kernel: image.kernel.bzImage, vmlinux: image.kernel.vmlinux, kernelVersion: image.kernelVersion, initrd, program };

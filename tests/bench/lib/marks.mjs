@@ -6,15 +6,15 @@ const MARKER = /@(BOOTED|B|E|DONE)\b ?(\S*) ?(\S*)/;
 const TAIL_BYTES = 3000;
 
 /**
- * `command` is [file, ...arguments]; `untilExit` ends at the command's exit in place of the marker @DONE, `bootOnly` at @BOOTED; `clock` is `wall`, or the
+ * `command` is [file, ...arguments]; `untilExit` ends at the command's exit in place of the marker @DONE, `lastMark` { kind, name } at another marker; `env` is added to its environment; `clock` is `wall`, or the
  * processor time (Linux, 10 ms steps) of the `process` with its threads or of its `mainThread`. Gives
  * { boot, rows: { name: seconds }, sums: { name: text }, total, peakMb, error }: `error` is set when the end was not reached.
  */
-export const timeMarks = (command, { timeoutS, untilExit = false, bootOnly = false, clock = 'wall' }) =>
+export const timeMarks = (command, { timeoutS, untilExit = false, lastMark = { kind: 'DONE' }, clock = 'wall', env = {} }) =>
   new Promise(done => {
     const start = performance.now();
     const [file, ...args] = command;
-    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     const began = new Map();
     const result = { rows: {}, sums: {} };
     let tail = '';
@@ -48,7 +48,7 @@ export const timeMarks = (command, { timeoutS, untilExit = false, bootOnly = fal
             result.rows[name] = now - began.get(name);
             result.sums[name] = sum;
           }
-          if (kind === (bootOnly ? 'BOOTED' : 'DONE')) {
+          if (kind === lastMark.kind && (lastMark.name === undefined || lastMark.name === name)) {
             result.total = now;
             result.peakMb = processMemory(child.pid)?.peakMb;
             end();
