@@ -10,6 +10,8 @@ import { dropAll, invalidate as invalidateRange } from "./interp/blocks";
 import { instructionCount, requestStop, shorten as shortenBudget, updateMode as deriveMode } from "./interp/mode";
 import { enable } from "./jit/queue";
 import { EXITS, Left, jit } from "./jit/state";
+import { buildCrcTables } from "./ops/bit";
+import { buildAesTables } from "./ops/sse-crypto";
 import { run as runCpu, settleFault } from "./interp/run";
 
 export * from "./generated/offsets";
@@ -23,6 +25,8 @@ export function init(ramKiB: u32): void {
   s.cpus = 1;
   s.arenaNext = ARENA;
   jit().enteredAt = ~0;
+  buildAesTables();
+  buildCrcTables();
   for (let c: u32 = 0; c < MAX_CPUS; c++) {
     const cpu = cpuAt(c);
     cpu.id = c;

@@ -1,6 +1,10 @@
 // The linear-memory map. Everything below RAM_BASE is the core's own; guest RAM follows in one piece.
 // Untouched pages cost nothing, so the areas are generous.
 
+/** Constant tables that `init` fills: two of AES (ops/sse-crypto.ts), eight of CRC32 (ops/bit.ts), 1 KiB each. */
+export const TABLE_AES: usize = 0x000f_4000;
+export const TABLE_CRC: usize = 0x000f_4800;
+
 export const MAX_CPUS: u32 = 8;
 export const CPU_BASE: usize = 0x0010_0000;
 export const CPU_STRIDE: usize = 0x0010_0000;

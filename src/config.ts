@@ -2,6 +2,7 @@ import { checkNetwork, type NetworkConfig, type NetworkOptions } from './config-
 import { VmletError } from './errors.js';
 import type { Seed } from './host/backends/entropy.js';
 import type { Arch } from './host/boot/linux.js';
+import type { CpuProfile } from './host/cpuid.js';
 
 export const DEFAULT_MEMORY_BYTES = 256 * 2 ** 20;
 const MIN_MEMORY_BYTES = 2 ** 20;
@@ -35,6 +36,8 @@ export interface VMOptions extends NetworkOptions {
   bios?: string;
   /** The CPU's architecture; by default the image's or the kernel's. */
   arch?: Arch;
+  /** The CPU's instructions: `v2` (default) is x86-64-v2 with AES, PCLMULQDQ and SHA; `v1` has SSE2 and nothing newer of its kind. */
+  cpu?: CpuProfile;
   /** 1 MB to 3 GB; 256 MB by default. */
   memory?: Size;
   /** Paths of raw images, with ',ro' or ',snapshot' behind them if wanted, or objects. */
@@ -91,6 +94,7 @@ export interface VMConfig extends NetworkConfig {
   append: string | undefined;
   bios: string | undefined;
   arch: Arch | undefined;
+  cpu: CpuProfile;
   memoryBytes: number;
   disks: DiskOptions[];
   seed: Seed;
@@ -198,7 +202,7 @@ const text = (name: string, value: unknown): string | undefined => {
 };
 
 const KEYS: ReadonlySet<string> = new Set([
-  'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
+  'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'cpu', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
   'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
 ]);
 
@@ -237,6 +241,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     append: options.append,
     bios,
     arch: options.arch === undefined ? undefined : oneOf<Arch>('arch', options.arch, ['i386', 'x86_64'], 'x86_64'),
+    cpu: oneOf('cpu', options.cpu, ['v1', 'v2'], 'v2'),
     memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseMemory(options.memory),
     disks,
     ...checkNetwork(options),

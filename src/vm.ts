@@ -136,6 +136,7 @@ export class VM implements AsyncDisposable {
       core,
       memoryBytes: config.memoryBytes,
       arch: guest.arch,
+      cpu: config.cpu,
       seed: config.seed,
       engine: { kind: config.engine },
       time: config.time,

@@ -1,5 +1,6 @@
 // Bit tests, scans and byte order. Undefined flags as AMD Zen leaves them: BT* keep all but CF; BSF and BSR clear CF OF SF AF and set
 // PF by the result; with a zero source they keep the destination (ZF and PF set). TZCNT and LZCNT keep OF and clear SF AF PF.
+import { TABLE_CRC } from "../layout";
 import { CF, Cpu, OF, PF, ZF, getReg, setReg } from "../cpu/state";
 import { getArith, setArith, setCF } from "../cpu/flags";
 import { Insn, asz, ea, isMem, osz, seg } from "../decode/insn";
@@ -119,21 +120,32 @@ function bswapBy<T>(cpu: Cpu, i: Insn): void {
 function movbeLoadBy<T>(cpu: Cpu, i: Insn): void { setReg<T>(cpu, i.a, swapped<T>(rmRead<T>(cpu, i))); }
 function movbeStoreBy<T>(cpu: Cpu, i: Insn): void { rmWrite<T>(cpu, i, swapped<T>(getReg<T>(cpu, i.a))); }
 
-/** Remainders of the 16 nibbles for CRC-32C, polynomial 1EDC6F41h reflected. */
-const CRC_NIBBLES: usize = memory.data<u32>([
-  0x0000_0000, 0x105e_c76f, 0x20bd_8ede, 0x30e3_49b1, 0x417b_1dbc, 0x5125_dad3, 0x61c6_9362, 0x7198_540d,
-  0x82f6_3b78, 0x92a8_fc17, 0xa24b_b5a6, 0xb215_72c9, 0xc38d_26c4, 0xd3d3_e1ab, 0xe330_a81a, 0xf36e_6f75,
-]);
+/** Table `n` holds, per byte, the remainder of CRC-32C (polynomial 1EDC6F41h reflected) when `n` bytes of zero follow. */
+export function buildCrcTables(): void {
+  for (let n: u32 = 0; n < 256; n++) {
+    let crc = n;
+    for (let k = 0; k < 64; k++) {
+      crc = (crc >> 1) ^ (crc & 1 ? 0x82f6_3b78 : 0);
+      if ((k & 7) == 7) store<u32>(TABLE_CRC + <usize>((<u32>k >> 3 << 10) + (n << 2)), crc);
+    }
+  }
+}
+// @ts-ignore: decorator
+@inline function crcOf(table: usize, v: u32): u32 { return load<u32>(TABLE_CRC + (table << 10) + (<usize>(v & 0xff) << 2)); }
+// @ts-ignore: decorator
+@inline function crcOf4(table: usize, v: u32): u32 { return crcOf(table + 3, v) ^ crcOf(table + 2, v >> 8) ^ crcOf(table + 1, v >> 16) ^ crcOf(table, v >> 24); }
 
 /** The operand size is that of the source; the register is 32 bits wide, upper half cleared. */
 function crc32By<T>(cpu: Cpu, i: Insn): void {
-  let data = <u64>rmRead<T>(cpu, i);
-  let crc = getReg<u32>(cpu, i.a);
-  for (let n: u32 = 0; n < <u32>sizeof<T>() * 2; n++) {
-    crc = (crc >> 4) ^ load<u32>(CRC_NIBBLES + <usize>(((crc ^ <u32>data) & 15) << 2));
-    data >>= 4;
-  }
-  setReg<u32>(cpu, i.a, crc);
+  const data = <u64>rmRead<T>(cpu, i);
+  const crc = getReg<u32>(cpu, i.a);
+  const x = crc ^ <u32>data;
+  let r: u32;
+  if (sizeof<T>() == 8) r = crcOf4(4, x) ^ crcOf4(0, <u32>(data >> 32));
+  else if (sizeof<T>() == 4) r = crcOf4(0, x);
+  else if (sizeof<T>() == 2) r = crcOf(1, x) ^ crcOf(0, x >> 8) ^ (crc >> 16);
+  else r = crcOf(0, x) ^ (crc >> 8);
+  setReg<u32>(cpu, i.a, r);
 }
 
 export function bsf(cpu: Cpu, i: Insn): void {

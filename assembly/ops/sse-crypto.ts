@@ -1,4 +1,5 @@
 // AES, PCLMULQDQ and SHA as pure functions of vectors (FIPS 197, FIPS 180-4, SDM vol. 2).
+import { TABLE_AES } from "../layout";
 import { dword, qword, vec32x4, vec64x2 } from "./sse-fp";
 
 const SBOX: usize = memory.data<u8>([
@@ -28,13 +29,6 @@ const INV_SBOX: usize = memory.data<u8>([
   0x17, 0x2b, 0x04, 0x7e, 0xba, 0x77, 0xd6, 0x26, 0xe1, 0x69, 0x14, 0x63, 0x55, 0x21, 0x0c, 0x7d,
 ]);
 
-function substitute64(table: usize, v: u64): u64 {
-  let r: u64 = 0;
-  for (let k: u64 = 0; k < 64; k += 8) r |= <u64>load<u8>(table + <usize>((v >> k) & 0xff)) << k;
-  return r;
-}
-function substitute(table: usize, v: v128): v128 { return vec64x2(substitute64(table, qword(v, 0)), substitute64(table, qword(v, 1))); }
-
 /** Every byte times x in GF(2^8). */
 // @ts-ignore: decorator
 @inline function timesX(v: v128): v128 { return v128.xor(i8x16.shl(v, 1), v128.and(i8x16.shr_s(v, 7), i8x16.splat(0x1b))); }
@@ -48,36 +42,96 @@ function mixColumns(v: v128): v128 {
 }
 function invMixColumns(v: v128): v128 { return mixColumns(v128.xor(v, timesX(timesX(v128.xor(v, halfTurn(v)))))); }
 
-/** AESIMC, AESENC, AESENCLAST, AESDEC, AESDECLAST: 38 DB-DF. */
-export function aes(op: u32, a: v128, b: v128): v128 {
-  if (op == 0xdb) return invMixColumns(b);
-  if (op < 0xde) {
-    const s = substitute(SBOX, v128.shuffle<i8>(a, a, 0, 5, 10, 15, 4, 9, 14, 3, 8, 13, 2, 7, 12, 1, 6, 11));
-    return v128.xor(op == 0xdc ? mixColumns(s) : s, b);
+/** Tables of a round: per byte, the column that SubBytes and MixColumns make of it in row 0 (FIPS 197, 5.3). */
+const AES_ENC = TABLE_AES;
+const AES_DEC = TABLE_AES + 0x400;
+
+/** Fills the tables; once, before the first instruction. */
+export function buildAesTables(): void {
+  for (let n: usize = 0; n < 256; n++) {
+    const s = i64x2.splat(0);
+    store<u32>(AES_ENC + (n << 2), dword(mixColumns(i8x16.replace_lane(s, 0, load<i8>(SBOX + n))), 0));
+    store<u32>(AES_DEC + (n << 2), dword(invMixColumns(i8x16.replace_lane(s, 0, load<i8>(INV_SBOX + n))), 0));
   }
-  const s = substitute(INV_SBOX, v128.shuffle<i8>(a, a, 0, 13, 10, 7, 4, 1, 14, 11, 8, 5, 2, 15, 12, 9, 6, 3));
-  return v128.xor(op == 0xde ? invMixColumns(s) : s, b);
+}
+
+// One column of a state in memory: the bytes at a, b, c, d, one of each row.
+// @ts-ignore: decorator
+@inline function column(table: usize, p: usize, a: usize, b: usize, c: usize, d: usize): u64 {
+  return <u64>(load<u32>(table + (<usize>load<u8>(p + a) << 2)) ^ rotl<u32>(load<u32>(table + (<usize>load<u8>(p + b) << 2)), 8)
+    ^ rotl<u32>(load<u32>(table + (<usize>load<u8>(p + c) << 2)), 16) ^ rotl<u32>(load<u32>(table + (<usize>load<u8>(p + d) << 2)), 24));
+}
+// @ts-ignore: decorator
+@inline function lastColumn(box: usize, p: usize, a: usize, b: usize, c: usize, d: usize): u64 {
+  return <u64>(<u32>load<u8>(box + <usize>load<u8>(p + a)) | (<u32>load<u8>(box + <usize>load<u8>(p + b)) << 8)
+    | (<u32>load<u8>(box + <usize>load<u8>(p + c)) << 16) | (<u32>load<u8>(box + <usize>load<u8>(p + d)) << 24));
+}
+
+/** AESIMC, AESENC, AESENCLAST, AESDEC, AESDECLAST: 38 DB-DF. The state is the XMM register at `p`. */
+export function aes(op: u32, p: usize, b: v128): void {
+  if (op == 0xdb) return v128.store(p, invMixColumns(b));
+  let low: u64, high: u64;
+  switch (op) {
+    case 0xdc:
+      low = column(AES_ENC, p, 0, 5, 10, 15) | (column(AES_ENC, p, 4, 9, 14, 3) << 32);
+      high = column(AES_ENC, p, 8, 13, 2, 7) | (column(AES_ENC, p, 12, 1, 6, 11) << 32);
+      break;
+    case 0xdd:
+      low = lastColumn(SBOX, p, 0, 5, 10, 15) | (lastColumn(SBOX, p, 4, 9, 14, 3) << 32);
+      high = lastColumn(SBOX, p, 8, 13, 2, 7) | (lastColumn(SBOX, p, 12, 1, 6, 11) << 32);
+      break;
+    case 0xde:
+      low = column(AES_DEC, p, 0, 13, 10, 7) | (column(AES_DEC, p, 4, 1, 14, 11) << 32);
+      high = column(AES_DEC, p, 8, 5, 2, 15) | (column(AES_DEC, p, 12, 9, 6, 3) << 32);
+      break;
+    default:
+      low = lastColumn(INV_SBOX, p, 0, 13, 10, 7) | (lastColumn(INV_SBOX, p, 4, 1, 14, 11) << 32);
+      high = lastColumn(INV_SBOX, p, 8, 5, 2, 15) | (lastColumn(INV_SBOX, p, 12, 9, 6, 3) << 32);
+      break;
+  }
+  store<u64>(p, low ^ qword(b, 0));
+  store<u64>(p, high ^ qword(b, 1), 8);
+}
+
+function substitute32(v: u32): u32 {
+  return <u32>load<u8>(SBOX + (v & 0xff)) | (<u32>load<u8>(SBOX + (v >> 8 & 0xff)) << 8) | (<u32>load<u8>(SBOX + (v >> 16 & 0xff)) << 16)
+    | (<u32>load<u8>(SBOX + (v >> 24)) << 24);
 }
 
 /** AESKEYGENASSIST. */
 export function aesKeyAssist(b: v128, imm: u32): v128 {
-  const s = substitute(SBOX, b);
-  const x1 = dword(s, 1), x3 = dword(s, 3);
+  const x1 = substitute32(dword(b, 1)), x3 = substitute32(dword(b, 3));
   return vec32x4(x1, rotr<u32>(x1, 8) ^ imm, x3, rotr<u32>(x3, 8) ^ imm);
+}
+
+/**
+ * The low 64 bits of a carry-less product, by integer multiplications of numbers that have only every fourth bit: sixteen terms at most add up
+ * in a bit position, so carries end in the holes (the method of T. Pornin's BearSSL, ghash_ctmul64).
+ */
+function lowProduct(x: u64, y: u64): u64 {
+  const m0: u64 = 0x1111_1111_1111_1111, m1: u64 = 0x2222_2222_2222_2222, m2: u64 = 0x4444_4444_4444_4444, m3: u64 = 0x8888_8888_8888_8888;
+  const x0 = x & m0, x1 = x & m1, x2 = x & m2, x3 = x & m3;
+  const y0 = y & m0, y1 = y & m1, y2 = y & m2, y3 = y & m3;
+  return (((x0 * y0) ^ (x1 * y3) ^ (x2 * y2) ^ (x3 * y1)) & m0) | (((x0 * y1) ^ (x1 * y0) ^ (x2 * y3) ^ (x3 * y2)) & m1)
+    | (((x0 * y2) ^ (x1 * y1) ^ (x2 * y0) ^ (x3 * y3)) & m2) | (((x0 * y3) ^ (x1 * y2) ^ (x2 * y1) ^ (x3 * y0)) & m3);
+}
+
+/** The bits of both halves in the opposite order. */
+function reverseBits(v: v128): v128 {
+  const low = i8x16(0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15);
+  const nibble = i8x16.splat(15);
+  const bytes = v128.shuffle<i8>(v, v, 7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8);
+  return v128.or(i8x16.shl(i8x16.swizzle(low, v128.and(bytes, nibble)), 4), i8x16.swizzle(low, i8x16.shr_u(bytes, 4)));
 }
 
 /** PCLMULQDQ: imm bits 0 and 4 choose the halves. */
 export function carrylessMultiply(a: v128, b: v128, imm: u32): v128 {
   const x = imm & 1 ? qword(a, 1) : qword(a, 0);
-  let y = imm & 16 ? qword(b, 1) : qword(b, 0);
-  let low: u64 = 0, high: u64 = 0;
-  while (y) {
-    const k = ctz<u64>(y);
-    low ^= x << k;
-    if (k) high ^= x >> (64 - k);
-    y &= y - 1;
-  }
-  return vec64x2(low, high);
+  const y = imm & 16 ? qword(b, 1) : qword(b, 0);
+  // The high half is the low half of the mirrored product, mirrored, which has 127 bits.
+  const mirror = reverseBits(vec64x2(x, y));
+  const high = reverseBits(vec64x2(lowProduct(qword(mirror, 0), qword(mirror, 1)), 0));
+  return vec64x2(lowProduct(x, y), qword(high, 0) >> 1);
 }
 
 // @ts-ignore: decorator

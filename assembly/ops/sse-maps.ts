@@ -79,8 +79,9 @@ export function map38(cpu: Cpu, i: Insn, op: u32, prefix: u32): void {
     if (op > 0xcd && op < 0xdb) return badOp(cpu);
     if ((op < 0xd0) == (prefix != 0)) return badOp(cpu);
     checkSse(cpu);
-    const b = rm128(cpu, i), a = xmm(cpu, i.a);
-    setXmm(cpu, i.a, op < 0xd0 ? sha(op, a, b, xmm(cpu, 0)) : aes(op, a, b));
+    const b = rm128(cpu, i);
+    if (op >= 0xd0) return aes(op, xmmAt(cpu, i.a), b);
+    setXmm(cpu, i.a, sha(op, xmm(cpu, i.a), b, xmm(cpu, 0)));
     return;
   }
   if (!prefix) return badOp(cpu);

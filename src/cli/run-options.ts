@@ -13,6 +13,7 @@ export interface RunFlags {
   bios?: string;
   disk?: string[];
   arch?: string;
+  cpu?: string;
   memory?: string;
   env?: string[];
   cwd?: string;
@@ -63,6 +64,7 @@ export const addRunOptions = (command: Command): Command =>
     .option('--rom <file>', "the network card's option ROM")
     .option('--pcap <file>', "write the network card's traffic to a file (pcapng)")
     .option('--arch <arch>', 'i386 or x86_64')
+    .option('--cpu <profile>', 'v2: x86-64-v2 with AES, PCLMULQDQ and SHA, or v1: no vector instructions after SSE2 (default: v2)')
     .option('-m, --memory <size>', 'memory, 1M to 3G (default: 256M)')
     .option('-e, --env <name[=value]>', "set a variable for the command, or pass on the host's (repeatable)", collect)
     .option('-w, --cwd <folder>', 'working folder of the command in the guest (default: /)')
@@ -141,6 +143,7 @@ export const vmOptions = (flags: RunFlags, image: string | undefined): VMOptions
     append: flags.append,
     bios: flags.bios,
     arch: parseArch(flags.arch),
+    cpu: flags.cpu as VMOptions['cpu'],
     memory: flags.memory,
     disks: flags.disk,
     seed: parseSeed(flags.seed),

@@ -1,9 +1,14 @@
 import type { CpuidRow } from './core.js';
 
+/** `v2`: x86-64-v2 with AES, PCLMULQDQ and SHA. `v1`: the first x86-64, with SSE2; what is not a vector instruction stays. */
+export type CpuProfile = 'v1' | 'v2';
+
 export interface CpuidOptions {
   arch: 'i386' | 'x86_64';
   /** Logical processors, each a core of its own. */
   cpus: number;
+  /** Default `v2`. */
+  profile?: CpuProfile;
   /** The local APIC's number; the core puts each CPU's own index in its place. */
   apicId?: number;
   /** The brand string, at most 47 characters. */
@@ -24,11 +29,12 @@ const PHYSICAL_BITS = 40;
 const bits = (...numbers: number[]): number => numbers.reduce((sum, n) => (sum | (1 << n)) >>> 0, 0);
 
 // SDM vol. 2, CPUID, tables 3-10 and 3-11.
-const SSE3 = 0, SSSE3 = 9, CX16 = 13, PCID = 17, SSE4_1 = 19, SSE4_2 = 20, X2APIC = 21, MOVBE = 22, POPCNT = 23, TSC_DEADLINE = 24, RDRAND = 30, HYPERVISOR = 31;
+const SSE3 = 0, PCLMULQDQ = 1, SSSE3 = 9, CX16 = 13, PCID = 17, SSE4_1 = 19, SSE4_2 = 20, X2APIC = 21, MOVBE = 22, POPCNT = 23, TSC_DEADLINE = 24, AES = 25, RDRAND = 30,
+  HYPERVISOR = 31;
 const FPU = 0, VME = 1, DE = 2, PSE = 3, TSC = 4, MSR = 5, PAE = 6, MCE = 7, CX8 = 8, APIC = 9, SEP = 11, MTRR = 12, PGE = 13, MCA = 14, CMOV = 15, PAT = 16,
   PSE36 = 17, CLFSH = 19, MMX = 23, FXSR = 24, SSE = 25, SSE2 = 26, HTT = 28;
 const RDPID = 22;
-const FSGSBASE = 0, TSC_ADJUST = 1, ERMS = 9, INVPCID = 10, RDSEED = 18, CLFLUSHOPT = 23;
+const FSGSBASE = 0, TSC_ADJUST = 1, ERMS = 9, INVPCID = 10, RDSEED = 18, CLFLUSHOPT = 23, SHA = 29;
 const FSRM = 4, SPEC_CTRL = 26, ARCH_CAPABILITIES = 29;
 const BHI_CTRL = 4;
 const LAHF = 0, LZCNT = 5, PREFETCHW = 8;
@@ -57,8 +63,9 @@ const cache = (subleaf: number, kind: number, level: number, kib: number, ways: 
 
 /** What CPUID reports: a P6-family processor at 1 GHz under KVM, without what is dear to emulate (engine.md, section 5). */
 export const cpuidTable = (options: CpuidOptions): CpuidRow[] => {
-  const { arch, cpus, apicId = 0, brand = 'vmlet virtual CPU @ 1.00GHz' } = options;
+  const { arch, cpus, profile = 'v2', apicId = 0, brand = 'vmlet virtual CPU @ 1.00GHz' } = options;
   const long = arch === 'x86_64';
+  const v2 = profile === 'v2';
   const rows: CpuidRow[] = [];
   const add = (leaf: number, eax: number, ebx: number, ecx: number, edx: number, subleaf = ANY_SUBLEAF) => {
     rows.push({ leaf, subleaf, eax, ebx, ecx, edx });
@@ -70,7 +77,7 @@ export const cpuidTable = (options: CpuidOptions): CpuidRow[] => {
     1,
     SIGNATURE,
     ((CLFLUSH_QUADWORDS << 8) | (cpus << 16) | (apicId << 24)) >>> 0,
-    bits(SSE3, SSSE3, CX16, ...(long ? [PCID] : []), SSE4_1, SSE4_2, X2APIC, MOVBE, POPCNT, TSC_DEADLINE, RDRAND, HYPERVISOR),
+    bits(CX16, ...(long ? [PCID] : []), X2APIC, MOVBE, TSC_DEADLINE, RDRAND, HYPERVISOR, ...(v2 ? [SSE3, PCLMULQDQ, SSSE3, SSE4_1, SSE4_2, POPCNT, AES] : [])),
     bits(FPU, VME, DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, MTRR, PGE, MCA, CMOV, PAT, PSE36, CLFSH, MMX, FXSR, SSE, SSE2, ...(cpus > 1 ? [HTT] : [])),
   );
   add(2, 0x00fe_ff01, 0xf0, 0, 0); // caches are in leaf 4
@@ -81,7 +88,7 @@ export const cpuidTable = (options: CpuidOptions): CpuidRow[] => {
     cache(3, 3, 3, 32 * 1024, 16, cpus, true),
   );
   add(6, bits(ARAT), 0, 0, 0);
-  add(7, 2, bits(FSGSBASE, TSC_ADJUST, ERMS, ...(long ? [INVPCID] : []), RDSEED, CLFLUSHOPT), bits(RDPID), bits(FSRM, SPEC_CTRL, ARCH_CAPABILITIES), 0);
+  add(7, 2, bits(FSGSBASE, TSC_ADJUST, ERMS, ...(long ? [INVPCID] : []), RDSEED, CLFLUSHOPT, ...(v2 ? [SHA] : [])), bits(RDPID), bits(FSRM, SPEC_CTRL, ARCH_CAPABILITIES), 0);
   add(7, 0, 0, 0, bits(BHI_CTRL), 2);
   // Topology: one thread a core, all cores in one package.
   add(11, 0, 1, 1 << 8, apicId, 0);

@@ -15,7 +15,7 @@ import { planRom } from './boot/rom.js';
 import { buildSmbios, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
 import { Core, type CoreHost, type EngineOptions, Exit, MAX_RAM_BYTES } from './core.js';
-import { cpuidTable } from './cpuid.js';
+import { type CpuProfile, cpuidTable } from './cpuid.js';
 import type { VirtioConsolePort } from './devices/virtio/console.js';
 import { cpuState, hashState } from './state-hash.js';
 
@@ -41,6 +41,8 @@ export interface MachineOptions {
   memoryBytes: number;
   cpus?: 1;
   arch?: Arch;
+  /** What CPUID reports; `v2` by default. */
+  cpu?: CpuProfile;
   seed?: Seed;
   /** How idle time passes: `warp` jumps to the next timer (the default), `realtime` sleeps until it. */
   time?: 'warp' | 'realtime';
@@ -436,7 +438,7 @@ export class Machine {
   }
 
   #cpuid(): ReturnType<typeof cpuidTable> {
-    return cpuidTable({ arch: this.#arch, cpus: 1, apicId: 0 });
+    return cpuidTable({ arch: this.#arch, cpus: 1, profile: this.#options.cpu });
   }
 
   #loadRom(memory: BootMemory, image: Uint8Array, name?: string): BootReport {

@@ -26,6 +26,7 @@ describe('wrong usage gives 125 and says what, why and what to do', () => {
     ['too much memory', ['run', '-m', '4G', '--', 'true'], /between 1M and 3G/],
     ['odd memory', ['run', '-m', '2000001', '--', 'true'], /multiple of 4096/],
     ['an unknown architecture', ['run', '--arch', 'arm64', '--', 'true'], /--arch: 'arm64'/],
+    ['an unknown CPU', ['run', '--cpu', 'v3', '--', 'true'], /cpu: 'v3'[^]*v1/],
     ['a wrong time', ['run', '--time', 'soon', '--', 'true'], /time: 'soon'[^]*warp/],
     ['a wrong date', ['run', '--time', 'frozen=someday', '--', 'true'], /no date/],
     ['a wrong timeout', ['run', '-T', 'later', '--', 'true'], /--timeout: 'later'/],

@@ -43,6 +43,17 @@ describe('cpuidTable', () => {
     for (const r of rows) for (const word of [r.eax, r.ebx, r.ecx, r.edx]) expect(word).toBe(word >>> 0);
   });
 
+  it('reports x86-64-v2 with AES, PCLMULQDQ and SHA, or with profile v1 no vector instructions after SSE2', () => {
+    const v1 = cpuidTable({ arch: 'x86_64', cpus: 1, profile: 'v1' });
+    const added = (leaf: number, register: 'ebx' | 'ecx') => row(leaf, leaf === 7 ? 0 : ANY)[register] & ~v1.find((r) => r.leaf === leaf && (r.subleaf === ANY || r.subleaf === 0))![register];
+    const bits = (word: number) => Array.from({ length: 32 }, (_, n) => n).filter((n) => (word >>> n) & 1);
+    expect(bits(added(1, 'ecx'))).toEqual([0, 1, 9, 19, 20, 23, 25]); // SSE3 PCLMULQDQ SSSE3 SSE4.1 SSE4.2 POPCNT AES
+    expect(bits(added(7, 'ebx'))).toEqual([29]); // SHA
+    const x = row(1).ecx;
+    for (const bit of [0, 9, 13, 19, 20, 23]) expect((x >>> bit) & 1, `ECX bit ${bit} of x86-64-v2`).toBe(1);
+    expect(row(0x8000_0001).ecx & 1).toBe(1); // LAHF
+  });
+
   it('has no long mode on i386', () => {
     const i386 = cpuidTable({ arch: 'i386', cpus: 1 });
     const extended = i386.find((r) => r.leaf === 0x8000_0001)!;
