@@ -16,6 +16,8 @@ import { buildSmbios, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
 import { Core, type CoreHost, type EngineOptions, Exit, MAX_RAM_BYTES } from './core.js';
 import { type CpuProfile, cpuidTable } from './cpuid.js';
+import { Firmware } from './firmware/bios.js';
+import { SerialShare } from './firmware/serial-share.js';
 import type { VirtioConsolePort } from './devices/virtio/console.js';
 import { cpuState, hashState } from './state-hash.js';
 
@@ -31,6 +33,7 @@ const SLICE = 200_000;
 const CLEAR_BYTES = 0x1_0000;
 /** How long the host's event loop may wait for its turn. */
 const TURN_MS = 8;
+const FIRMWARE_ROM = { start: 0xf_0000, length: 0x1_0000 };
 const EFLAGS_IF = 0x200;
 const NS_PER_MS = 1e6;
 
@@ -54,6 +57,9 @@ export interface MachineOptions {
   /** COM1 to COM4. */
   serial?: readonly CharBackend[];
   disks?: readonly BlockBackend[];
+  /** Floppy drives A: and B:, for firmware. */
+  floppies?: readonly BlockBackend[];
+  cdroms?: readonly BlockBackend[];
   /** Ports of one virtio console device. */
   console?: readonly VirtioConsolePort[];
   /** A virtio entropy device; `true` draws from the seed. */
@@ -99,6 +105,8 @@ export class Machine {
   readonly board: PcBoard;
   readonly clock: VirtualClock;
   readonly guestLog: CountingGuestLog;
+  /** The built-in BIOS, when the machine boots by it. */
+  readonly firmware: Firmware | undefined;
   /** What the boot protocol chose. */
   boot!: BootReport;
   readonly #options: MachineOptions;
@@ -141,6 +149,8 @@ export class Machine {
     this.clock.source = () => this.nowNs;
     this.clock.onArm = atNs => this.#timerArmed(atNs);
     const { serial = [], disks = [], rng, nics = [] } = options;
+    const isFirmware = options.boot.kind === 'firmware';
+    const share = isFirmware && serial.length > 0 ? new SerialShare(serial[0]) : undefined;
     this.board = new PcBoard({
       clock: this.clock,
       memory: this.core.dma,
@@ -148,7 +158,8 @@ export class Machine {
       ramBytes: memoryBytes,
       cpus: 1,
       epochSeconds: options.epochSeconds ?? (this.#realtime ? this.#wall.epochSeconds() : DEFAULT_EPOCH_SECONDS),
-      serial,
+      serial: share === undefined ? serial : [share, ...serial.slice(1)],
+      onSerialSetup: share === undefined ? undefined : () => share.claim(),
       disks,
       console: options.console ?? [],
       rng: rng === true ? new SeededEntropy(seed, 'virtio-rng') : rng === false ? undefined : rng,
@@ -175,6 +186,7 @@ export class Machine {
       onReset: cause => this.#requestReset(cause),
       onDebugExit: code => this.#end({ reason: 'debug-exit', code }),
     });
+    if (options.boot.kind === 'firmware') this.firmware = this.#createFirmware(options.boot.order, share);
     this.#load();
   }
 
@@ -306,7 +318,7 @@ export class Machine {
         this.#woken = false;
         const exit = this.core.run(0, budget);
         if (exit === Exit.SHUTDOWN) this.#requestReset('triple-fault');
-        else if (exit === Exit.HALT && !this.#yield && this.#verdict === undefined && this.#resetRequest === undefined) {
+        else if (exit === Exit.HALT && !this.#yield && this.#verdict === undefined && this.#resetRequest === undefined && this.firmware?.unblock() !== true) {
           const verdict = await this.#idle(timeoutNs);
           if (verdict !== undefined) return verdict;
         }
@@ -431,7 +443,8 @@ export class Machine {
       this.board.firmwareInit();
       firmwareMemoryTypes(cpu, PCI_HOLE);
       const rsdp = this.#writeFirmwareTables(memory, memoryBytes);
-      this.boot = boot.kind === 'sector' ? bootSector(memory, cpu, boot) : bootKernel(memory, cpu, boot, { rsdp, arch: this.#arch });
+      if (boot.kind === 'firmware') this.boot = this.#startFirmware();
+      else this.boot = boot.kind === 'sector' ? bootSector(memory, cpu, boot) : bootKernel(memory, cpu, boot, { rsdp, arch: this.#arch });
     }
     this.core.updateMode(0);
     this.core.flush(0);
@@ -448,6 +461,35 @@ export class Machine {
     const start = Math.floor(plan.shadow.phys / GUEST_PAGE) * GUEST_PAGE;
     this.core.protectRom(start, 0x10_0000 - start);
     return { protocol: 'rom', entry: 0xffff_fff0 };
+  }
+
+  #createFirmware(order: readonly string[], serial: SerialShare | undefined): Firmware {
+    const { board, clock, guestLog: log } = this;
+    const { memoryBytes, disks = [], floppies, cdroms } = this.#options;
+    const firmware = new Firmware(
+      {
+        cpu: this.core.cpu(0),
+        memory: this.core.dma,
+        bus: board.bus,
+        clock,
+        log,
+        vga: board.vga,
+        rtc: board.rtc,
+        serial,
+        serialPorts: board.serialPorts,
+        ramBytes: memoryBytes,
+        wake: () => this.wake(),
+      },
+      { order, disks, floppies, cdroms },
+    );
+    board.attachFirmware(firmware.device);
+    return firmware;
+  }
+
+  #startFirmware(): BootReport {
+    this.firmware!.start(this.core.ram);
+    this.core.protectRom(FIRMWARE_ROM.start, FIRMWARE_ROM.length);
+    return { protocol: 'firmware', entry: FIRMWARE_ROM.start };
   }
 
   /** ACPI, SMBIOS and the BIOS data area; returns the ACPI root pointer. */

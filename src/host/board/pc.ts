@@ -21,6 +21,7 @@ import { Port92 } from '../devices/port92.js';
 import { RtcCmos } from '../devices/rtc-cmos.js';
 import { TEST_IRQ_PORT, TEST_MEMORY, TEST_PORT, TestDevice } from '../devices/test-device.js';
 import { Uart16550 } from '../devices/uart16550.js';
+import { Vga, VGA_PORT, VGA_WINDOW } from '../devices/vga.js';
 import { VirtioBlk } from '../devices/virtio/blk.js';
 import { VirtioConsole, type VirtioConsolePort } from '../devices/virtio/console.js';
 import type { VirtioFunction } from '../devices/virtio/device.js';
@@ -28,6 +29,7 @@ import { VirtioPci } from '../devices/virtio/pci.js';
 import { VirtioRng } from '../devices/virtio/rng.js';
 import { fanOut, type IrqLine, SharedLine } from '../irq.js';
 import type { GuestMemory } from '../memory.js';
+import { TRAP_PORT } from '../firmware/traps.js';
 import { CoprocessorError, PostPorts } from './legacy.js';
 import { createNic, type Nic } from './nics.js';
 
@@ -83,6 +85,8 @@ export interface PcOptions {
   /** The date at virtual time zero, in seconds since 1970. */
   epochSeconds: number;
   serial: readonly CharBackend[];
+  /** The guest set up the first serial line. */
+  onSerialSetup?: () => void;
   disks: readonly BlockBackend[];
   console: readonly VirtioConsolePort[];
   rng?: EntropyBackend;
@@ -108,6 +112,8 @@ export class PcBoard {
   readonly coprocessorError: CoprocessorError;
   readonly serialPorts: readonly number[];
   readonly nics: readonly Nic[];
+  readonly vga: Vga;
+  readonly rtc: RtcCmos;
   readonly #options: PcOptions;
   readonly #apicBus = new ApicBus();
   readonly #pic: Pic8259;
@@ -134,11 +140,12 @@ export class PcBoard {
     const isa = (irq: number): IrqLine => fanOut(this.#pic.line(irq), this.#ioapic.line(irq === 0 ? 2 : irq));
 
     attach(new Pit8254({ clock, irq: isa(0) }), 0x40, 0x61);
-    attach(new RtcCmos({ clock, irq: isa(8), startSeconds: options.epochSeconds, memoryBytes: options.ramBytes }), 0x70);
+    this.rtc = attach(new RtcCmos({ clock, irq: isa(8), startSeconds: options.epochSeconds, memoryBytes: options.ramBytes }), 0x70);
     attach(new I8042({ clock, keyboardIrq: isa(1), auxIrq: isa(12), onA20: pins.setA20, onReset: () => options.onReset('keyboard-controller'), log }), 0x60, 0x64);
     attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
     attach(new PostPorts(), 0x80);
     attach(new FwCfg({ ramBytes: options.ramBytes, cpus: options.cpus }), FW_CFG_PORT);
+    this.vga = attach(new Vga({ clock }), VGA_PORT, VGA_WINDOW);
     this.coprocessorError = attach(new CoprocessorError(isa(13)), 0xf0);
     this.#pm = attach(
       new AcpiPm({
@@ -156,7 +163,7 @@ export class PcBoard {
       PM_BASE + 8,
     );
     const com = [4, 3].map(irq => new SharedLine(isa(irq)));
-    options.serial.forEach((backend, i) => attach(new Uart16550({ name: `com${i + 1}`, clock, backend, irq: com[i & 1].input() }), SERIAL[i].port));
+    options.serial.forEach((backend, i) => attach(new Uart16550({ name: `com${i + 1}`, clock, backend, irq: com[i & 1].input(), onSetup: i === 0 ? options.onSerialSetup : undefined }), SERIAL[i].port));
     this.serialPorts = options.serial.map((_, i) => SERIAL[i].port);
 
     this.#isaBridge = new IsaBridgePiix3([10, 11].reduce<IrqLine[]>((lines, irq) => ((lines[irq] = isa(irq)), lines), []), log);
@@ -212,6 +219,11 @@ export class PcBoard {
       pciInterrupt: (slot, pin) => PIRQ_IRQS[this.#pci.pirqOf(slot, pin + 1)],
       pciIrqs: PIRQ_IRQS,
     };
+  }
+
+  /** The built-in firmware's way in. */
+  attachFirmware(device: Device): void {
+    this.bus.attach(device, 0, TRAP_PORT);
   }
 
   acknowledge(cpu: number): number {

@@ -20,11 +20,11 @@ export const HIGH_START = 0x10_0000;
 
 export const MIN_RAM_BYTES = 0x10_0000;
 
-/** The map of a machine with `ramBytes` of RAM in one piece from 0. */
-export const memoryMap = (ramBytes: number): MemoryRange[] => {
+/** The map of a machine with `ramBytes` of RAM in one piece from 0, and conventional memory up to `lowEnd`. */
+export const memoryMap = (ramBytes: number, lowEnd = LOW_END): MemoryRange[] => {
   const map: MemoryRange[] = [
-    { start: 0, length: LOW_END, type: E820.RAM },
-    { start: EBDA, length: 0xa_0000 - EBDA, type: E820.RESERVED },
+    { start: 0, length: lowEnd, type: E820.RAM },
+    { start: lowEnd, length: 0xa_0000 - lowEnd, type: E820.RESERVED },
     { start: TABLES_START, length: TABLES_END - TABLES_START, type: E820.RESERVED },
   ];
   if (ramBytes > HIGH_START) map.push({ start: HIGH_START, length: ramBytes - HIGH_START, type: E820.RAM });

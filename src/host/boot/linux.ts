@@ -73,7 +73,7 @@ export interface LinuxBoot {
 
 /** What the boot protocol chose, for the log. */
 export interface BootReport {
-  protocol: 'linux-64' | 'linux-32' | 'linux-stub-64' | 'linux-stub-32' | 'pvh' | 'multiboot' | 'rom' | 'sector';
+  protocol: 'linux-64' | 'linux-32' | 'linux-stub-64' | 'linux-stub-32' | 'pvh' | 'multiboot' | 'rom' | 'sector' | 'firmware';
   entry: number;
 }
 

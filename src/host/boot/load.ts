@@ -33,7 +33,14 @@ export interface SectorBoot {
   name?: string;
 }
 
-export type BootOptions = KernelBoot | RomBoot | SectorBoot;
+/** The built-in BIOS looks for something to boot on the machine's drives, in this order. */
+export interface FirmwareBoot {
+  kind: 'firmware';
+  /** `disk`, `floppy`, `cdrom`, or the name of a boot source that the machine's owner adds. */
+  order: readonly string[];
+}
+
+export type BootOptions = KernelBoot | RomBoot | SectorBoot | FirmwareBoot;
 
 /** The protocol for a kernel file of kind `kernel`. */
 export const protocolOf = (kernel: Uint8Array): 'linux' | 'pvh' | 'multiboot' => {

@@ -101,6 +101,8 @@ export interface Uart16550Options {
   clock: Clock;
   irq?: IrqLine;
   backend: CharBackend;
+  /** The guest set the line up: interrupts, format or modem control. */
+  onSetup?: () => void;
 }
 
 /**
@@ -114,6 +116,7 @@ export class Uart16550 implements Device<Uart16550State>, CharSink {
   readonly #clock: Clock;
   readonly #irq: IrqLine;
   readonly #backend: CharBackend;
+  readonly #onSetup: (() => void) | undefined;
   readonly #timeout: Timer;
   /** Asks for more input a character time after the FIFO was cleared: a driver that clears it is not reading yet. */
   readonly #refill: Timer;
@@ -124,6 +127,7 @@ export class Uart16550 implements Device<Uart16550State>, CharSink {
     this.#clock = options.clock;
     this.#irq = options.irq ?? NO_IRQ;
     this.#backend = options.backend;
+    this.#onSetup = options.onSetup;
     this.#timeout = this.#clock.timer(() => {
       this.#s.timeout = true;
       this.#updateIrq();
@@ -185,6 +189,7 @@ export class Uart16550 implements Device<Uart16550State>, CharSink {
     }
     const s = this.#s;
     const dlab = (s.lcr & LCR_DLAB) !== 0;
+    if (offset === IER || offset === LCR || offset === MCR) this.#onSetup?.();
     switch (offset) {
       case RBR_THR:
         if (dlab) s.divisor = (s.divisor & 0xff00) | value;

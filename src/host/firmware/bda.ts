@@ -1,0 +1,52 @@
+/** The BIOS data area, by linear address (IBM PC/AT technical reference; Ralf Brown's MEMORY.LST). */
+export const Bda = {
+  SERIAL_PORTS: 0x400,
+  PRINTER_PORTS: 0x408,
+  EBDA_SEGMENT: 0x40e,
+  EQUIPMENT: 0x410,
+  BASE_MEMORY_KB: 0x413,
+  SHIFT_FLAGS: 0x417,
+  SHIFT_FLAGS_2: 0x418,
+  ALT_DIGITS: 0x419,
+  KEY_HEAD: 0x41a,
+  KEY_TAIL: 0x41c,
+  KEY_BUFFER: 0x41e,
+  KEY_BUFFER_END: 0x43e,
+  FLOPPY_STATUS: 0x441,
+  VIDEO_MODE: 0x449,
+  VIDEO_COLUMNS: 0x44a,
+  VIDEO_PAGE_BYTES: 0x44c,
+  VIDEO_PAGE_START: 0x44e,
+  CURSORS: 0x450,
+  CURSOR_SHAPE: 0x460,
+  VIDEO_PAGE: 0x462,
+  CRTC_PORT: 0x463,
+  CRT_MODE: 0x465,
+  CRT_PALETTE: 0x466,
+  TICKS: 0x46c,
+  MIDNIGHT: 0x470,
+  BREAK: 0x471,
+  RESET_FLAG: 0x472,
+  DISK_STATUS: 0x474,
+  DISK_COUNT: 0x475,
+  PRINTER_TIMEOUTS: 0x478,
+  SERIAL_TIMEOUTS: 0x47c,
+  KEY_BUFFER_START_PTR: 0x480,
+  KEY_BUFFER_END_PTR: 0x482,
+  VIDEO_ROWS: 0x484,
+  CHARACTER_HEIGHT: 0x485,
+  VIDEO_CONTROL: 0x487,
+  VIDEO_SWITCHES: 0x488,
+  VIDEO_FLAGS: 0x489,
+  DISPLAY_CODE: 0x48a,
+  FLOPPY_MEDIA: 0x490,
+  KEYBOARD_MODE: 0x496,
+  KEYBOARD_LEDS: 0x497,
+  SAVE_POINTER: 0x4a8,
+} as const;
+
+export const BDA_START = 0x400;
+export const BDA_END = 0x500;
+
+export const bcd = (value: number): number => (Math.floor(value / 10) << 4) | value % 10;
+export const fromBcd = (value: number): number => (value >> 4) * 10 + (value & 0xf);

@@ -1,0 +1,111 @@
+import { glyphOf } from '../devices/cp437.js';
+
+const ESC = '\x1b';
+/** ANSI's order of the eight colours, by the display adapter's. */
+const ANSI_COLOURS = [0, 4, 2, 6, 1, 5, 3, 7];
+const NORMAL = 0x07;
+
+/**
+ * Repeats what is shown by INT 10h on a terminal, as text where it flows and with cursor positions where it does not. It knows where the terminal's
+ * cursor is and moves it only when something is written elsewhere, so that plain output stays plain.
+ */
+export class TerminalMirror {
+  readonly #send: (bytes: Uint8Array) => void;
+  readonly #encoder = new TextEncoder();
+  #row = 0;
+  /** The number of columns when the last one was just written: terminals differ in where the cursor is then. */
+  #column = 0;
+  #attribute = NORMAL;
+  #blank = true;
+
+  constructor(send: (bytes: Uint8Array) => void) {
+    this.#send = send;
+  }
+
+  reset(): void {
+    this.#row = this.#column = 0;
+    this.#attribute = NORMAL;
+    this.#blank = true;
+  }
+
+  /** A cell was written. */
+  put(row: number, column: number, code: number, attribute: number): void {
+    this.#blank = false;
+    this.#out(this.#goto(row, column) + this.#colour(attribute) + visible(code));
+    this.#column++;
+  }
+
+  /** A run of equal cells in one row. */
+  repeat(row: number, column: number, code: number, attribute: number, count: number): void {
+    if (count <= 0) return;
+    this.#blank = false;
+    this.#out(this.#goto(row, column) + this.#colour(attribute) + visible(code).repeat(count));
+    this.#column += count;
+  }
+
+  /** The cursor goes to the next line by a line feed; at the bottom the screen has scrolled. */
+  lineFeed(row: number, rows: number): void {
+    // Where the cursor was is where the line feed counts from.
+    this.#out((row !== this.#row ? this.#goto(row, 0) : '') + '\n');
+    this.#row = Math.min(row + 1, rows - 1);
+  }
+
+  /** The line was full: the cursor is at the start of the next one. */
+  wrapped(row: number, rows: number): void {
+    this.#out('\r\n');
+    this.#row = Math.min(row + 1, rows - 1);
+    this.#column = 0;
+  }
+
+  carriageReturn(row: number): void {
+    if (row !== this.#row || this.#column === 0) return;
+    this.#out('\r');
+    this.#column = 0;
+  }
+
+  backspace(row: number, column: number): void {
+    if (row !== this.#row || this.#column !== column + 1) return;
+    this.#out('\b');
+    this.#column = column;
+  }
+
+  bell(): void {
+    this.#out('\x07');
+  }
+
+  /** The whole screen was cleared. */
+  clear(): void {
+    if (this.#blank) return;
+    this.#out(`${this.#colour(NORMAL)}${ESC}[H${ESC}[2J`);
+    this.#row = this.#column = 0;
+    this.#blank = true;
+  }
+
+  #goto(row: number, column: number): string {
+    if (row === this.#row && column === this.#column) return '';
+    const sameRow = row === this.#row;
+    const nextRow = row === this.#row + 1;
+    this.#row = row;
+    this.#column = column;
+    if (sameRow && column === 0) return '\r';
+    if (nextRow && column === 0) return '\r\n';
+    return `${ESC}[${row + 1};${column + 1}H`;
+  }
+
+  #colour(attribute: number): string {
+    if (attribute === this.#attribute) return '';
+    this.#attribute = attribute;
+    if (attribute === NORMAL) return `${ESC}[0m`;
+    const bold = (attribute & 0x08) === 0 ? '' : ';1';
+    const blink = (attribute & 0x80) === 0 ? '' : ';5';
+    const front = (attribute & 7) === 7 ? '' : `;3${ANSI_COLOURS[attribute & 7]}`;
+    const back = (attribute & 0x70) === 0 ? '' : `;4${ANSI_COLOURS[(attribute >> 4) & 7]}`;
+    return `${ESC}[0${bold}${blink}${front}${back}m`;
+  }
+
+  #out(text: string): void {
+    if (text !== '') this.#send(this.#encoder.encode(text));
+  }
+}
+
+const visible = (code: number): string => (code === 0 ? ' ' : glyphOf(code));
