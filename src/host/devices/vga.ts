@@ -13,6 +13,7 @@ export const VGA_PORT = 0x3b0;
 export const VGA_WINDOW = 0xa_0000;
 const WINDOW_BYTES = 0x2_0000;
 const PORT_BYTES = 0x30;
+const CHUNK = 0x2000;
 /** The colour text page in the window. */
 const COLOUR_TEXT = 0x1_8000;
 const MONO_TEXT = 0x1_0000;
@@ -89,8 +90,12 @@ const defaultDac = (): Uint8Array => {
   return dac;
 };
 
-export interface VgaState {
-  memory: Uint8Array;
+/** As saved; the memory window is a text of one character a byte. */
+export interface VgaState extends VgaRegisters {
+  memory: string;
+}
+
+interface VgaRegisters {
   misc: number;
   crtcIndex: number;
   crtc: Uint8Array;
@@ -107,30 +112,31 @@ export interface VgaState {
   dac: Uint8Array;
 }
 
-const initial = (): VgaState => {
+const emptyMemory = (): Uint8Array => {
   const memory = new Uint8Array(WINDOW_BYTES);
   for (let at = COLOUR_TEXT; at < WINDOW_BYTES; at += 2) {
     memory[at] = 0x20;
     memory[at + 1] = 0x07;
   }
-  return {
-    memory,
-    misc: TEXT_80.misc,
-    crtcIndex: 0,
-    crtc: TEXT_80.crtc.slice(),
-    sequencerIndex: 0,
-    sequencer: TEXT_80.sequencer.slice(),
-    graphicsIndex: 0,
-    graphics: TEXT_80.graphics.slice(),
-    attributeIndex: 0x20,
-    attributeIsData: false,
-    attribute: TEXT_80.attribute.slice(),
-    dacMask: 0xff,
-    dacReading: false,
-    dacAt: 0,
-    dac: defaultDac(),
-  };
+  return memory;
 };
+
+const initial = (): VgaRegisters => ({
+  misc: TEXT_80.misc,
+  crtcIndex: 0,
+  crtc: TEXT_80.crtc.slice(),
+  sequencerIndex: 0,
+  sequencer: TEXT_80.sequencer.slice(),
+  graphicsIndex: 0,
+  graphics: TEXT_80.graphics.slice(),
+  attributeIndex: 0x20,
+  attributeIsData: false,
+  attribute: TEXT_80.attribute.slice(),
+  dacMask: 0xff,
+  dacReading: false,
+  dacAt: 0,
+  dac: defaultDac(),
+});
 
 /** What a text screen shows: code and attribute of each cell, row by row, and the cursor if it is to be seen. */
 export interface TextScreen {
@@ -160,6 +166,7 @@ export class Vga implements Device<VgaState> {
   ];
   readonly #clock: Clock;
   #s = initial();
+  #memory = emptyMemory();
   #version = 0;
 
   constructor(options: VgaOptions) {
@@ -174,7 +181,7 @@ export class Vga implements Device<VgaState> {
 
   /** The memory window, for firmware; call `touched` behind writes. */
   get window(): Uint8Array {
-    return this.#s.memory;
+    return this.#memory;
   }
 
   touched(): void {
@@ -193,7 +200,8 @@ export class Vga implements Device<VgaState> {
   /** The text screen, or undefined in a graphics mode. */
   get screen(): TextScreen | undefined {
     if (this.isGraphics) return undefined;
-    const { crtc, memory } = this.#s;
+    const { crtc } = this.#s;
+    const memory = this.#memory;
     const columns = Math.min(crtc[CRTC_HORIZONTAL_END] + 1, 160);
     const lines = crtc[CRTC_VERTICAL_END] + ((crtc[CRTC_OVERFLOW] & 0x02) << 7) + ((crtc[CRTC_OVERFLOW] & 0x40) << 3) + 1;
     const rows = Math.max(1, Math.min(100, Math.floor(lines / ((crtc[CRTC_MAX_SCAN] & 0x1f) + 1))));
@@ -242,7 +250,7 @@ export class Vga implements Device<VgaState> {
 
   read(offset: number, size: AccessSize, region: number): number {
     if (region === 1) {
-      const { memory } = this.#s;
+      const memory = this.#memory;
       if (size === 1) return memory[offset];
       return readBytes(offset, size, at => memory[at] ?? 0xff);
     }
@@ -253,7 +261,7 @@ export class Vga implements Device<VgaState> {
   write(offset: number, value: number, size: AccessSize, region: number): void {
     if (region === 1) {
       this.#version++;
-      const { memory } = this.#s;
+      const memory = this.#memory;
       for (let i = 0; i < size && offset + i < WINDOW_BYTES; i++) memory[offset + i] = value >>> (8 * i);
       return;
     }
@@ -268,15 +276,20 @@ export class Vga implements Device<VgaState> {
 
   reset(): void {
     this.#s = initial();
+    this.#memory = emptyMemory();
     this.#version++;
   }
 
   save(): VgaState {
-    return clone(this.#s);
+    let memory = '';
+    for (let at = 0; at < WINDOW_BYTES; at += CHUNK) memory += String.fromCharCode(...this.#memory.subarray(at, at + CHUNK));
+    return { ...clone(this.#s), memory };
   }
 
   restore(state: VgaState): void {
-    this.#s = validated(this.name, initial(), state);
+    const { memory, ...registers } = validated(this.name, { ...initial(), memory: '' }, state);
+    this.#s = registers;
+    for (let at = 0; at < WINDOW_BYTES; at++) this.#memory[at] = memory.charCodeAt(at);
     this.#s.dacAt = ((this.#s.dacAt % 768) + 768) % 768;
     this.#version++;
   }

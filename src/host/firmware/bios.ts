@@ -270,6 +270,9 @@ export class Firmware {
       return;
     }
     this.#posted = true;
+    // What others have added to the ROM since the machine was built.
+    const { phys, bytes } = this.#rom.contents;
+    this.#machine.memory.write(phys, bytes);
     this.#initMemory();
     this.#initDevices();
     this.video.setMode(3);

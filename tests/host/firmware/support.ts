@@ -116,7 +116,7 @@ export const callBios = async (requests: readonly BiosRequest[], options: Partia
     floppies: [floppy],
     serial: [serial],
     debugExitPort: 0xf4,
-    timeoutNs: 60e9,
+    timeoutNs: 2e9,
     onGuestLog: line => guestLog.push(line),
     ...options,
   });

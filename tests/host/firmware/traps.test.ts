@@ -100,7 +100,7 @@ describe.skipIf(!canRunGuests)('firmware traps (needs gcc, binutils and dist/cor
   });
 
   it('boot from a source of somebody else, which takes its time', async () => {
-    const { serial } = await callBios([], { boot: { kind: 'firmware', order: ['net', 'floppy'] } }, machine => {
+    const { serial } = await callBios([], { boot: { kind: 'firmware', order: ['net', 'floppy'] }, timeoutNs: 5e9 }, machine => {
       machine.firmware!.addBootSource({
         name: 'net',
         title: 'network',
