@@ -1,6 +1,6 @@
 // The rm operand of thick operations: a register, or memory through the segment checks.
 import { Cpu, getReg, setReg } from "../cpu/state";
-import { memLin, probeWrite, readLin, writeLin } from "../mmu/access";
+import { memLin, readForWrite, readLin, writeLin } from "../mmu/access";
 import { Insn, ea, isMem, seg } from "./insn";
 
 /** Linear address of the memory operand, after the segment checks for `size` bytes. */
@@ -18,7 +18,5 @@ export function rmWrite<T>(cpu: Cpu, i: Insn, value: T): void {
 /** The old value for a read-modify-write; the write that follows cannot fault. */
 export function rmReadForWrite<T>(cpu: Cpu, i: Insn): T {
   if (!isMem(i)) return getReg<T>(cpu, i.b);
-  const lin = rmLin(cpu, i, sizeof<T>(), true);
-  probeWrite(cpu, lin, sizeof<T>());
-  return readLin<T>(cpu, lin);
+  return readForWrite<T>(cpu, rmLin(cpu, i, sizeof<T>(), true));
 }

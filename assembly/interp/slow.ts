@@ -1,7 +1,7 @@
 // Where hot operations go when their fast path does not apply. Each notes the record in flight first.
 import { Cpu } from "../cpu/state";
 import { Vector, faultCode } from "../cpu/fault";
-import { probeWrite, readLin128, readMiss, writeLin128, writeMiss } from "../mmu/access";
+import { readForWrite, readLin128, readMiss, writeLin128, writeMiss } from "../mmu/access";
 
 export function slowRead<T>(cpu: Cpu, lin: u64, ip: usize): T {
   cpu.insn = ip;
@@ -16,8 +16,7 @@ export function slowWrite<T>(cpu: Cpu, lin: u64, value: T, ip: usize): void {
 /** The old value of a read-modify-write; the write behind it cannot fault. */
 export function slowReadForWrite<T>(cpu: Cpu, lin: u64, ip: usize): T {
   cpu.insn = ip;
-  probeWrite(cpu, lin, sizeof<T>());
-  return readMiss<T>(cpu, lin);
+  return readForWrite<T>(cpu, lin);
 }
 
 export function slowRead128(cpu: Cpu, lin: u64, ip: usize): v128 {

@@ -167,6 +167,14 @@ function probe(cpu: Cpu, lin: u64, size: u32, access: u32): void {
   if ((lin & PAGE) + size > 0x1000) translate(cpu, onward(cpu, lin, size - 1) & ~PAGE, access);
 }
 
+/** The old value of a read-modify-write, by the translation for writing alone; the write behind it cannot fault. */
+export function readForWrite<T>(cpu: Cpu, lin: u64): T {
+  const e = entryAt(cpu.tlbWrite, lin);
+  if (load<u64>(e) == ((lin + (sizeof<T>() - 1)) & ~PAGE)) return load<T>(<usize>(<u32>lin + load<u32>(e, 8)));
+  probeWrite(cpu, lin, sizeof<T>());
+  return readAs<T>(cpu, lin, cpu.cpl == 3 ? USER | WRITE : WRITE);
+}
+
 /** Physical address of an instruction byte; `probe` 1 gives ~0 instead of a fault. */
 export function translateFetch(cpu: Cpu, lin: u64, probe: u32): u64 {
   if ((cpu.mode & Mode.SIZE) == Mode.CODE64 && <u64>((<i64>lin << 16) >> 16) != lin) {
@@ -191,7 +199,7 @@ export function memLin(cpu: Cpu, s: u32, off: u64, size: u32, write: bool): u64 
   if (attr & 8) ok = ok && !write && (attr & 2) != 0;
   else ok = ok && (!write || (attr & 2) != 0);
   if ((attr & 0xc) == 4) ok = ok && off > limit && last <= (attr & 0x4000 ? <u64>0xffff_ffff : <u64>0xffff);
-  else ok = ok && last <= limit;
+  else ok = ok && (last <= limit || limit == 0xffff_ffff); // a whole segment wraps, as it does for hot operations (SDM vol. 3, 5.3: either may be)
   if (!ok) faultCode(cpu, s == Seg.SS ? Vector.SS : Vector.GP, 0);
   return <u64><u32>(segBase(cpu, s) + off);
 }

@@ -12,7 +12,7 @@ import { getArith, setArith } from "../cpu/flags";
 import { Vector, faultCode } from "../cpu/fault";
 import { Insn, isMem, osz, rexW } from "../decode/insn";
 import { rmLin, rmRead, rmReadForWrite, rmWrite } from "../decode/operand";
-import { probeWrite, readLin, writeLin } from "../mmu/access";
+import { readForWrite, writeLin } from "../mmu/access";
 import { Interp, interp } from "../interp/backend";
 
 export { shl, shr, sar, rol, ror, rcl, rcr } from "./shift";
@@ -224,8 +224,7 @@ export function cmpxchg8b(cpu: Cpu, i: Insn): void {
   if (rexW(i)) {
     const lin = rmLin(cpu, i, 16, true);
     if (lin & 15) faultCode(cpu, Vector.GP, 0);
-    probeWrite(cpu, lin, 16);
-    const lo = readLin<u64>(cpu, lin), hi = readLin<u64>(cpu, lin + 8);
+    const lo = readForWrite<u64>(cpu, lin), hi = readForWrite<u64>(cpu, lin + 8);
     equal = lo == cpu.rax && hi == cpu.rdx;
     writeLin<u64>(cpu, lin, equal ? cpu.rbx : lo);
     writeLin<u64>(cpu, lin + 8, equal ? cpu.rcx : hi);
@@ -235,8 +234,7 @@ export function cmpxchg8b(cpu: Cpu, i: Insn): void {
     }
   } else {
     const lin = rmLin(cpu, i, 8, true);
-    probeWrite(cpu, lin, 8);
-    const old = readLin<u64>(cpu, lin);
+    const old = readForWrite<u64>(cpu, lin);
     equal = old == (<u64><u32>cpu.rax | (cpu.rdx << 32));
     writeLin<u64>(cpu, lin, equal ? <u64><u32>cpu.rbx | (cpu.rcx << 32) : old);
     if (!equal) {

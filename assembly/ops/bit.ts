@@ -5,7 +5,7 @@ import { CF, Cpu, OF, PF, ZF, getReg, setReg } from "../cpu/state";
 import { getArith, setArith, setCF } from "../cpu/flags";
 import { Insn, asz, ea, isMem, osz, seg } from "../decode/insn";
 import { rmRead, rmReadForWrite, rmWrite } from "../decode/operand";
-import { memLin, memRead, probeWrite, readLin, writeLin } from "../mmu/access";
+import { memLin, memRead, readForWrite, writeLin } from "../mmu/access";
 
 // @ts-ignore: decorator
 @inline function setCarry(cpu: Cpu, cf: u32): void { setCF(cpu, cf); }
@@ -33,8 +33,7 @@ function btBy<T>(cpu: Cpu, i: Insn, kind: u32, index: i64, far: bool): void {
       x = memRead<T>(cpu, seg(i), off);
     } else {
       const lin = memLin(cpu, seg(i), off, sizeof<T>(), true);
-      probeWrite(cpu, lin, sizeof<T>());
-      x = readLin<T>(cpu, lin);
+      x = readForWrite<T>(cpu, lin);
       writeLin<T>(cpu, lin, change<T>(x, mask, kind));
     }
     setCarry(cpu, <u32>(<u64>x >> bit) & 1);
