@@ -93,6 +93,18 @@ function mov(d: Dec, i: Insn, load_: bool, size: u32): void {
   else thick(d, i, load_ ? Thick.MOV_GE : Thick.MOV_EG);
 }
 
+/** MOV between the accumulator and an address in the instruction; hot when a displacement holds it. */
+function absolute(d: Dec, i: Insn, load_: bool, size: u32): void {
+  setSize(i, size);
+  i.imm = immAddress(d);
+  if (d.seg < 8) setSeg(i, d.seg);
+  const disp = <i32>i.imm;
+  if ((d.asz == 1 || <u64><i64>disp == i.imm) && hotMem(d, i)) {
+    i.disp = disp;
+    i.op = <u16>((load_ ? Hot.MOV_RM : Hot.MOV_MR) + size);
+  } else thick(d, i, load_ ? Thick.MOV_AO : Thick.MOV_OA);
+}
+
 function jump(d: Dec, i: Insn, rel: u64): void {
   if (hotBranch(d)) {
     i.disp = <i32>rel;
@@ -146,6 +158,12 @@ function stackRegister(d: Dec, i: Insn, n: u32, hot: u32, plain: u32): void {
 
 function push(d: Dec, i: Insn, n: u32): void { stackRegister(d, i, n, Hot.PUSH_R, Thick.PUSH_R); }
 function pop(d: Dec, i: Insn, n: u32): void { stackRegister(d, i, n, Hot.POP_R, Thick.POP_R); }
+
+/** PUSH of the segment register in `a`. */
+export function pushSegment(d: Dec, i: Insn): void {
+  thick(d, i, Thick.PUSH_S);
+  setSeg(i, Seg.SS);
+}
 
 function pushImm(d: Dec, i: Insn): void {
   stackSize(d, i);
@@ -278,7 +296,7 @@ export function decodeOneByte(d: Dec, i: Insn, op: u32): void {
         case 0x3f: thick(d, i, Thick.AAS); break;
         default:
           i.a = <u8>(op >> 3);
-          if (low == 6) thick(d, i, Thick.PUSH_S);
+          if (low == 6) pushSegment(d, i);
           else endPlain(d, i, ThickEnd.POP_S);
       }
     }
@@ -409,14 +427,14 @@ export function decodeOneByte(d: Dec, i: Insn, op: u32): void {
       break;
     }
     case 0x9b: i.op = <u16>(OP_X87 + 0x800); break; // FWAIT
-    case 0x9c: stackSize(d, i); thick(d, i, Thick.PUSHF); break;
+    case 0x9c: stackSize(d, i); thick(d, i, Thick.PUSHF); setSeg(i, Seg.SS); break;
     case 0x9d: stackSize(d, i); endPlain(d, i, ThickEnd.POPF); break;
     case 0x9e: thick(d, i, Thick.SAHF); break;
     case 0x9f: thick(d, i, Thick.LAHF); break;
-    case 0xa0: setSize(i, 0); i.imm = immAddress(d); thick(d, i, Thick.MOV_AO); break;
-    case 0xa1: i.imm = immAddress(d); thick(d, i, Thick.MOV_AO); break;
-    case 0xa2: setSize(i, 0); i.imm = immAddress(d); thick(d, i, Thick.MOV_OA); break;
-    case 0xa3: i.imm = immAddress(d); thick(d, i, Thick.MOV_OA); break;
+    case 0xa0: absolute(d, i, true, 0); break;
+    case 0xa1: absolute(d, i, true, v); break;
+    case 0xa2: absolute(d, i, false, 0); break;
+    case 0xa3: absolute(d, i, false, v); break;
     case 0xa4: string(d, i, Thick.MOVS, ThickEnd.REP_MOVS, 0); break;
     case 0xa5: string(d, i, Thick.MOVS, ThickEnd.REP_MOVS, v); break;
     case 0xa6: string(d, i, Thick.CMPS, ThickEnd.REP_CMPS, 0); break;

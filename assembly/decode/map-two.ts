@@ -4,7 +4,7 @@ import { Hot } from "../generated/hot";
 import { Dec, end, fetch8, imm8, immV, immZ, modrm, regOffset } from "./decoder";
 import { hotMem, lockable, prefixes, regs, setSize, thick } from "./emit";
 import { Insn, OP_SSE } from "./insn";
-import { farPointer, jcc, stackSize } from "./map-one";
+import { farPointer, jcc, pushSegment, stackSize } from "./map-one";
 import { Thick, ThickEnd } from "./thick";
 
 // @ts-ignore: decorator
@@ -268,7 +268,7 @@ export function decodeTwoByte(d: Dec, i: Insn): void {
     case 0xa0: case 0xa8:
       stackSize(d, i);
       i.a = <u8>(op == 0xa0 ? Seg.FS : Seg.GS);
-      thick(d, i, Thick.PUSH_S);
+      pushSegment(d, i);
       break;
     case 0xa1: case 0xa9:
       stackSize(d, i);
