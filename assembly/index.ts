@@ -15,7 +15,7 @@ import { buildAesTables } from "./ops/sse-crypto";
 import { run as runCpu, settleFault } from "./interp/run";
 
 export * from "./generated/offsets";
-export { jitBail, jitBswap, jitCarry, jitCond, jitEnd, jitMulOver, jitRead, jitThick, jitWrite } from "./jit/slow";
+export { jitArith, jitBail, jitBswap, jitCarry, jitCond, jitDivWide, jitEnd, jitEndOn, jitMulOver, jitRead, jitThick, jitWrite } from "./jit/slow";
 
 /** Lays out the machine: RAM in KiB, at most 3 GiB, which the host has allocated behind `ramBase()`. */
 export function init(ramKiB: u32): void {

@@ -1,7 +1,7 @@
 // Boots a kernel with the compiled host: node tools/boot-try.mjs KERNEL [INITRD|-] [CMDLINE]. Serial goes to stdout, figures to stderr.
 // VMLET_DIST (dist), VMLET_CORE (dist/core.wasm), VMLET_MEMORY (MB, 256), VMLET_TIME (warp|realtime), VMLET_TIMEOUT (virtual s), VMLET_ARCH,
 // VMLET_STUB=1 (let the guest unpack itself), VMLET_DISK (raw image, read-only), VMLET_INPUT (text sent to COM1), VMLET_ROM=1 (KERNEL is a ROM), VMLET_REBOOT=1 (start over after a reset),
-// VMLET_ENGINE=jit, VMLET_JIT (its options as JSON).
+// VMLET_ENGINE=jit, VMLET_JIT (its options as JSON), VMLET_COUNT=1 (a core made with VMLET_COUNT=1 says what compiled code left to it).
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -58,3 +58,7 @@ const registers = machine.registers();
 const hex = name => `${name}=${registers[name].toString(16)}`;
 console.error(['rip', 'csSel', 'rax', 'rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rsp', 'rbp', 'eflags', 'cr0', 'cr2', 'cr3', 'cr4', 'efer'].map(hex).join(' '));
 console.error(`state ${machine.stateHash()}`);
+if (env.VMLET_COUNT) {
+  const { printCounts } = await import('./lib/counts.mjs');
+  printCounts(machine.core.memory.buffer);
+}

@@ -276,7 +276,7 @@ const rows = [...new Set(pairs.map(x => x.first))], columns = [...new Set(pairs.
 const matrix = new Array(rows.length * columns.length).fill(0);
 for (const x of pairs) matrix[rows.indexOf(x.first) * columns.length + columns.indexOf(x.second)] = x.op;
 
-// VMLET_COUNT=1: the interpreter counts executions by operation number, 8 bytes each, from 0x0700_0000 on.
+// VMLET_COUNT=1: the interpreter counts executions by operation number, 8 bytes each, from 0x0700_0000 on; the compiler's: jit/count.ts.
 const count = process.env.VMLET_COUNT ? 'const at = COUNTS + (<usize>load<u16>(ip) << 3); store<u64>(at, load<u64>(at) + 1); ' : '';
 const facts = new Array(next).fill(0);
 const quiet = new Array(next).fill(0);
@@ -291,6 +291,8 @@ export namespace Hot {
 ${groups.map(g => `  export const ${g.name}: u32 = ${g.base};`).join('\n')}
   export const COUNT: u32 = ${next};
 }
+/** Compiled code counts what it leaves to the core (VMLET_COUNT=1). */
+export const COUNTING: bool = ${process.env.VMLET_COUNT ? 'true' : 'false'};
 export const HOT_FACTS: usize = memory.data<u8>([${facts.join(',')}]);
 export const HOT_QUIET: usize = memory.data<u16>([${quiet.join(',')}]);
 /** Pairs begin here; the first half of pair n is HOT_PAIR_FIRST[n - PAIRS]. */

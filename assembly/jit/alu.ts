@@ -96,6 +96,7 @@ export function step(i: Insn, down: bool, s: u32, x: u32): void {
   pushFrom(i, x, s);
   constant(s, 1);
   arith(s, down ? W.I32_SUB : W.I32_ADD);
+  cut(s);
   tee(lr(s));
   known(down ? Fl.DEC : Fl.INC, s);
 }

@@ -2,11 +2,14 @@
 import { Cpu } from "../cpu/state";
 import { CPU_XMM } from "../layout";
 import { FUSED_TARGET, Insn } from "../decode/insn";
-import { HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
+import { COUNTING, HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
 import { From, alu, imul, neg, pushFrom, quietAlu, shift, shiftCl, step, test } from "./alu";
+import { countThick } from "./count";
 import { arith64, flagsInMemory, pushCond } from "./flags";
 import { branch, exitDynamic, exitTo, goTo } from "./flow";
 import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, arith, constant, dirtyReg, fetch, la, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
+import { emitTsc } from "./int-misc";
+import { emitThick, emitThickEnd, goesOn, keepsFlags, mayWrite } from "./int-ops";
 import { jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, simdMem, tee } from "./wasm";
 
@@ -75,7 +78,7 @@ function quietKind(n: u32): u32 { return n < 2 ? n : n + 2; } // 0, 1, 4, 5, 6
 // ---- the stack ----
 
 /** Opens the slot of a push; `size` 2 or 3. */
-function openPush(size: u32): void {
+export function openPush(size: u32): void {
   pushReg(RSP, jit().wide ? 3 : 2);
   if (jit().wide) {
     i64c(size == 3 ? 8 : 4);
@@ -90,7 +93,7 @@ function openPush(size: u32): void {
   }
   access(size, true);
 }
-function closePush(): void {
+export function closePush(): void {
   get(jit().wide ? L.AD64 : L.AD);
   dirtyReg(RSP >> 3);
   set(L.GPR + (RSP >> 3));
@@ -310,6 +313,16 @@ function bswap32(local: u32): void {
   op(W.I32_OR);
 }
 
+/** Turns the bytes of the value on the stack around. */
+export function bswapTop(s: u32): void {
+  if (s == 3) {
+    call(Fn.BSWAP);
+    return;
+  }
+  set(L.T);
+  bswap32(L.T);
+}
+
 /** Sign extension of the value on the stack, n as in the generator's SX. */
 function extend(n: u32): void {
   signed(n == 4 ? 2 : n & 1);
@@ -492,11 +505,7 @@ function various(i: Insn, code: u32): void {
   } else {
     const s = dq(code - Hot.BSWAP);
     pushReg(i.a, s);
-    if (s == 3) call(Fn.BSWAP);
-    else {
-      set(L.T);
-      bswap32(L.T);
-    }
+    bswapTop(s);
     popReg(i.a, s);
   }
 }
@@ -525,31 +534,51 @@ function vector(i: Insn, code: u32): void {
   }
 }
 
-/** A thick operation: the record is brought up to date, the core does it, registers are read again. */
-function thick(code: u32): void {
+/** A thick operation: the record is brought up to date, the core does it, and what it may have changed is read again. */
+function thick(i: Insn, fn: u32): void {
   const j = jit();
+  if (COUNTING) countThick(i);
   spill();
   get(L.CPU);
-  i32c(<i32>j.ip);
-  i32c(<i32>code);
+  i32c(<i32>changetype<usize>(i));
+  i32c(i.op);
   pushPlace(0);
-  call(Fn.THICK);
+  call(fn);
   hintedIf(W.VOID, false);
   op(W.RETURN);
   op(W.END);
   j.dirty = 0;
   j.cleaned = 1;
-  loadRegisters();
+  loadRegisters(mayWrite(i));
   get(L.CPU);
   mem(W.I32_LOAD, <u32>offsetof<Cpu>("left"));
   set(L.LEFT);
-  flagsInMemory();
+  if (!keepsFlags(i)) flagsInMemory();
 }
 
-export function loadRegisters(): void {
+/** A thick operation that ends its block, but not always the region. */
+function thickEnd(i: Insn): void {
+  if (!emitThickEnd(i)) {
+    if (!goesOn(i.op)) {
+      if (COUNTING) countThick(i);
+      spill();
+      get(L.CPU);
+      i32c(<i32>changetype<usize>(i));
+      pushPlace(0);
+      call(Fn.END);
+      op(W.RETURN);
+      return;
+    }
+    thick(i, Fn.END_ON);
+  }
+  goTo(false);
+}
+
+/** Loads the registers that appear in the region and in `some`, by number. */
+export function loadRegisters(some: u32): void {
   const j = jit();
   for (let n: u32 = 0; n < 16; n++) {
-    if (!((j.used >> n) & 1)) continue;
+    if (!((j.used & some) >> n & 1)) continue;
     get(L.CPU);
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, n << 3);
     set(L.GPR + n);
@@ -626,17 +655,12 @@ export function emitRecord(i: Insn): bool {
   let code = <u32>i.op;
   if (code >= PAIRS && code < Hot.COUNT) code = load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1));
   if (code >= 0x1000) {
-    if ((code & 0xf000) != 0x2000) {
-      thick(code);
-      return true;
+    if ((code & 0xf000) == 0x2000) {
+      thickEnd(i);
+      return false;
     }
-    spill();
-    get(L.CPU);
-    i32c(<i32>changetype<usize>(i));
-    pushPlace(0);
-    call(Fn.END);
-    op(W.RETURN);
-    return false;
+    if (!emitThick(i)) thick(i, Fn.THICK);
+    return true;
   }
   if (code < Hot.ALU) return true; // NOP
   if (code < Hot.QALU) aluOp(i, code - Hot.ALU);
@@ -667,7 +691,7 @@ export function emitRecord(i: Insn): bool {
     fusedOp(i, code);
     return false;
   } else if (code < Hot.RDTSC) string(i, code);
-  else if (code == Hot.RDTSC) thick(code);
+  else if (code == Hot.RDTSC) emitTsc(i, false);
   else vector(i, code);
   return true;
 }

@@ -47,7 +47,10 @@ export namespace Fn {
   export const CARRY: u32 = 6;
   export const MUL_OVER: u32 = 7;
   export const BSWAP: u32 = 8;
-  export const COUNT: u32 = 9;
+  export const ARITH: u32 = 9;
+  export const DIV_WIDE: u32 = 10;
+  export const END_ON: u32 = 11;
+  export const COUNT: u32 = 12;
 }
 
 // @ts-ignore: decorator

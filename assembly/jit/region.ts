@@ -4,6 +4,7 @@ import { Hot } from "../generated/hot";
 import { FUSED_TARGET, INSN_BYTES, Insn } from "../decode/insn";
 import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_PHYS, BLOCK_RECORDS } from "../interp/block-layout";
 import { knownBlock } from "../interp/blocks";
+import { goesOn } from "./int-ops";
 import {
   MAX_NODES, MAX_REGION_INSNS, NODE_BLOCK, NODE_DOM, NODE_FALL, NODE_LOOP, NODE_OFF, NODE_PREDS, NODE_TAKEN, NO_NODE, ORDER, STACK, jit,
 } from "./state";
@@ -31,7 +32,7 @@ export function fallOf(block: usize): i32 {
   const i = lastRecord(block);
   const op = <u32>i.op;
   if ((op >= Hot.JCC && op < Hot.JCC + 16) || isFused(op)) return <i32>i.off;
-  if (op >= 0x2000 && op < 0x3000) return NONE;
+  if (op >= 0x2000 && op < 0x3000 && !goesOn(op)) return NONE;
   if (op >= Hot.JMP && op < Hot.PUSH_R) return NONE;
   return <i32>i.off;
 }

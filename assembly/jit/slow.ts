@@ -1,7 +1,7 @@
 // What compiled code calls. Whatever may have effects beyond registers and plain memory is left to the interpreter: these functions then
 // set the record to the state before the instruction, and the region is left.
 import { Cpu, CR0_AM } from "../cpu/state";
-import { cond, getCF } from "../cpu/flags";
+import { cond, getArith, getCF } from "../cpu/flags";
 import { INSN_BYTES, Insn } from "../decode/insn";
 import { BLOCK_COUNT } from "../interp/block-layout";
 import { unpatch } from "../interp/mode";
@@ -12,7 +12,7 @@ import { USER, WRITE } from "../mmu/walk";
 import { dispatch, dispatchEnd } from "../ops/dispatch";
 import { Hot } from "../generated/hot";
 import { rdtsc } from "../ops/system";
-import { mulOverflows } from "../ops/muldiv";
+import { divWide, mulOverflows } from "../ops/muldiv";
 import { lines } from "../interp/blocks";
 import { BOUNCE, Left, countExit } from "./state";
 
@@ -96,6 +96,17 @@ export function jitEnd(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64):
   countExit(Left.END);
 }
 
+/** The same where the block goes on: 1 when the region must be left, because the way on is another, or the mode, or what is known of memory. */
+export function jitEndOn(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, brip: u64): u32 {
+  place(cpu, ip, block, left, brip);
+  const next = (brip + <u64>changetype<Insn>(ip).off) & cpu.addrMask;
+  const key = cpu.jumpKey, read = cpu.tlbRead, write = cpu.tlbWrite;
+  cpu.leave = 0;
+  cpu.rip = next;
+  dispatchEnd(cpu, ip, op - 0x2000);
+  return u32(cpu.leave != 0 || cpu.rip != next || cpu.jumpKey != key || cpu.tlbRead != read || cpu.tlbWrite != write);
+}
+
 /** The rest of the block is interpreted, from this instruction on. */
 export function jitBail(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
   place(cpu, ip, block, left, brip);
@@ -105,13 +116,18 @@ export function jitBail(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64)
 export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }
 
 /** CF of lazy flags that are in locals. */
-export function jitCarry(type: u32, a: u64, r: u64): u32 {
+export function jitCarry(type: u32, a: u64, r: u64): u32 { return getCF(flagsOf(type, a, r)); }
+/** All arithmetic flags of lazy flags that are in locals. */
+export function jitArith(type: u32, a: u64, r: u64): u32 { return getArith(flagsOf(type, a, r)); }
+
+function flagsOf(type: u32, a: u64, r: u64): Cpu {
   const cpu = changetype<Cpu>(BOUNCE + 0x100 - offsetof<Cpu>("flT"));
   cpu.flT = type;
   cpu.flA = a;
   cpu.flR = r;
-  return getCF(cpu);
+  return cpu;
 }
 
 export function jitMulOver(x: u64, y: u64): u32 { return mulOverflows(x, y) ? 1 : 0; }
+export function jitDivWide(hi: u64, lo: u64, d: u64): u64 { return divWide(hi, lo, d); }
 export function jitBswap(x: u64): u64 { return bswap<u64>(x); }

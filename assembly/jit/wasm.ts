@@ -1,4 +1,6 @@
 // Bytes of a WebAssembly module (core specification, 5.3 to 5.5).
+import { COUNTING } from "../generated/hot";
+import { countCall } from "./count";
 import { jit } from "./state";
 
 /** Opcodes that the emitters use. */
@@ -36,10 +38,14 @@ export namespace W {
   export const I64_EQZ: u32 = 0x50;
   export const I64_EQ: u32 = 0x51; // the rest in the order of the 32-bit ones
   export const I64_NE: u32 = 0x52;
+  export const I32_CLZ: u32 = 0x67;
+  export const I32_CTZ: u32 = 0x68;
   export const I32_POPCNT: u32 = 0x69;
   export const I32_ADD: u32 = 0x6a;
   export const I32_SUB: u32 = 0x6b;
   export const I32_MUL: u32 = 0x6c;
+  export const I32_DIV_S: u32 = 0x6d;
+  export const I32_DIV_U: u32 = 0x6e;
   export const I32_AND: u32 = 0x71;
   export const I32_OR: u32 = 0x72;
   export const I32_XOR: u32 = 0x73;
@@ -48,9 +54,14 @@ export namespace W {
   export const I32_SHR_U: u32 = 0x76;
   export const I32_ROTL: u32 = 0x77;
   export const I32_ROTR: u32 = 0x78;
+  export const I64_CLZ: u32 = 0x79;
+  export const I64_CTZ: u32 = 0x7a;
+  export const I64_POPCNT: u32 = 0x7b;
   export const I64_ADD: u32 = 0x7c;
   export const I64_SUB: u32 = 0x7d;
   export const I64_MUL: u32 = 0x7e;
+  export const I64_DIV_S: u32 = 0x7f;
+  export const I64_DIV_U: u32 = 0x80;
   export const I64_AND: u32 = 0x83;
   export const I64_OR: u32 = 0x84;
   export const I64_XOR: u32 = 0x85;
@@ -141,6 +152,7 @@ export function simdMem(opcode: u32, offset: u32): void {
   mem(opcode, offset);
 }
 export function call(fn: u32): void {
+  if (COUNTING) countCall(fn);
   op(W.CALL);
   uleb(fn);
 }
