@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import type { CoreHarness, CoreMode } from './core-harness.js';
 import { type Block, Emitter, type Generator, layOut, pickGenerator } from './fuzz-program.js';
 import { GENERAL, writeEnd } from './jit-fuzz-general.js';
+import { INTEGERS } from './jit-fuzz-int.js';
 import { Random } from './random.js';
 
 /** Where instructions come from: one list of generators a file. */
-export const GENERATORS: readonly Generator[] = [...GENERAL];
+export const GENERATORS: readonly Generator[] = [...GENERAL, ...INTEGERS];
 
 const CODE = 0x10_0e00; // 512 bytes before a page's end: programs run over it
 const CODE_BYTES = 0x3000;
