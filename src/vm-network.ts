@@ -87,6 +87,7 @@ export class VirtualNetwork {
       sockets: options.sockets ?? new NodeSockets(),
       resolver: options.resolver ?? new NodeResolver(),
       zone,
+      guest: () => this.dhcp?.leases.all().filter(({ state }) => state === 'bound').at(-1)?.address,
       onOutside: options.onOutside,
       warn: options.warn,
     });

@@ -34,8 +34,8 @@ export interface GatewayOptions extends EgressOptions {
   readonly zone?: DnsZone;
   /** `127.0.0.1:8080:80`; see `parsePublish`. */
   readonly publish?: readonly (string | PublishRule)[];
-  /** Where published ports lead that name no guest. Default: the guest that was heard last. */
-  readonly guest?: string;
+  /** Where published ports lead that name no guest: an address, or what tells one when no guest was heard. Default: the guest that was heard last. */
+  readonly guest?: string | (() => string | undefined);
   readonly limits?: NatLimits;
   readonly tcp?: { readonly connection?: TcpConnectionOptions; readonly limits?: TcpLimits };
   /** Flows kept in the log. Default: 1000. */
@@ -100,8 +100,10 @@ export class Gateway {
     const context: NatContext = { host: this.host, sockets, policy: this.policy, log: this.flows, limits: options.limits ?? {}, outside: change => this.#count(change) };
     this.#tcp = new TcpNat(context);
     this.#udp = new UdpNat(context);
-    const guest = options.guest === undefined ? undefined : address(options.guest);
-    this.#publisher = new Publisher(context, () => guest ?? this.host.neighbours.list().at(-1)?.address);
+    const { guest } = options;
+    const fixed = typeof guest === 'string' ? address(guest) : undefined;
+    const told = (): Ipv4 | undefined => (typeof guest === 'function' ? parseIpv4(guest() ?? '') : undefined);
+    this.#publisher = new Publisher(context, () => fixed ?? this.host.neighbours.list().at(-1)?.address ?? told());
     this.zone = options.zone ?? new DnsZone();
     this.dns = new DnsService(this.zone, this.#upstream(), candidate => inSubnet(candidate, this.host.subnet));
     this.#serveDns();

@@ -11,7 +11,7 @@ import { complaints, scratchFolder, sections, startGuest } from './guest-support
 const folder = scratchFolder();
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 /** Several megabytes that differ everywhere. */
-const CONTENT = Buffer.alloc(3 << 20);
+const CONTENT = Buffer.alloc(1 << 20);
 for (let i = 0, x = 1; i < CONTENT.length; i++) CONTENT[i] = (x = (Math.imul(x, 1_103_515_245) + 12_345) >>> 0) >>> 16;
 
 let http: Server;
@@ -53,9 +53,13 @@ const fetchBytes = (port: number, path: string): Promise<Buffer> =>
 const CASES: [string, NicModel][] = [
   ['amd64', 'virtio'],
   ['i386', 'virtio'],
+  ['i386', 'e1000'],
+  ['i386', 'rtl8139'],
+  ['amd64-generic', 'e1000'],
+  ['amd64-generic', 'rtl8139'],
 ];
 
-describe.each(CASES)('%s with a %s card', (image, model) => {
+describe.each(CASES)('%s, card %s', (image, model) => {
   it('gets an address, resolves names, fetches, sends and is reached', { timeout: 240_000 }, async () => {
     const pcap = join(folder, `${image}-${model}.pcapng`);
     const allow = [`127.0.0.1:${portOf(http)}`, `127.0.0.1:${portOf(sink)}`];
@@ -67,7 +71,7 @@ describe.each(CASES)('%s with a %s card', (image, model) => {
       echo '## names'; nslookup files.lab 2>&1 | grep Address | tail -1; nslookup nowhere.lab > /dev/null 2>&1; echo $?
       echo '## http'; wget -q -O - http://files.lab:${portOf(http)}/x; wget -q -O - http://files.lab:${portOf(http)}/big | tee /tmp/big | md5sum
       echo '## closed'; wget -O - http://10.0.2.2:1/ 2>&1 | tail -1; wget -O - http://169.254.169.254/ 2>&1 | tail -1
-      echo '## sent'; nc 10.0.2.2 ${portOf(sink)} < /tmp/big; cat /tmp/big /tmp/big /tmp/big /tmp/big | md5sum
+      echo '## sent'; nc 10.0.2.2 ${portOf(sink)} < /tmp/big
       echo '## counters'; cd /sys/class/net/eth0/statistics; cat rx_errors tx_errors rx_dropped tx_dropped rx_crc_errors
       echo '## dmesg'; dmesg`, { check: false });
     const seen = sections(stdout);
@@ -87,13 +91,13 @@ describe.each(CASES)('%s with a %s card', (image, model) => {
     await vm.run('mkdir /tmp/www; cp /tmp/big /tmp/www; echo from the guest > /tmp/www/index.html; httpd -h /tmp/www');
     const guest = vm.spawn('sleep 1000000');
     expect((await fetchBytes(port, '/')).toString()).toBe('from the guest\n');
-    const [one, two] = await Promise.all([fetchBytes(port, '/big'), fetchBytes(port, '/big')]);
-    expect([md5(one), md5(two)]).toEqual([md5(CONTENT), md5(CONTENT)]);
+    const answers = await Promise.all([fetchBytes(port, '/big'), fetchBytes(port, '/')]);
+    expect(answers.map(md5)).toEqual([md5(CONTENT), md5(Buffer.from('from the guest\n'))]);
 
     // With nothing open outside, idle time is skipped again.
     published.close();
     vm.nic(0).unplug();
-    expect((await vm.run('sleep 1; cat /sys/class/net/eth0/carrier; ping -c 1 -W 1 10.0.2.2 | grep -c "1 packets received"', { check: false })).stdout).toBe('0\n0\n');
+    expect((await vm.run('sleep 3; cat /sys/class/net/eth0/carrier; ping -c 1 -W 1 10.0.2.2 | grep -c "1 packets received"', { check: false })).stdout).toBe('0\n0\n');
     vm.nic(0).plug();
     expect((await vm.run('sleep 3; cat /sys/class/net/eth0/carrier; ping -c 1 -W 1 10.0.2.2 | grep -c "1 packets received"', { check: false })).stdout).toBe('1\n1\n');
     guest.kill('SIGKILL');
@@ -101,6 +105,6 @@ describe.each(CASES)('%s with a %s card', (image, model) => {
     await vm.stop();
     expect(existsSync(pcap)).toBe(true);
     const capture = readCapture(readFileSync(pcap));
-    expect(capture.packets.length).toBeGreaterThan(1000);
+    expect(capture.packets.length).toBeGreaterThan(500);
   });
 });

@@ -1,6 +1,8 @@
 import type { GuestLog } from '../../logger.js';
 import type { FramePort } from '../backends/backend.js';
 import type { Clock } from '../clock.js';
+import { E1000 } from '../devices/net/e1000.js';
+import { Rtl8139 } from '../devices/net/rtl8139.js';
 import type { NicModel } from '../devices/nic-models.js';
 import type { PciDevice } from '../devices/pci-config.js';
 import { VirtioNet } from '../devices/virtio/net.js';
@@ -9,6 +11,7 @@ import type { GuestMemory } from '../memory.js';
 
 export interface NicParts {
   name: string;
+  /** virtio by default. */
   model?: NicModel;
   mac: Uint8Array;
   port: FramePort;
@@ -21,6 +24,7 @@ export interface NicParts {
 
 /** A network card in its slot. */
 export interface Nic {
+  readonly model: NicModel;
   readonly device: PciDevice;
   readonly mac: Uint8Array;
   /** Plugs the cable in or pulls it out. */
@@ -29,9 +33,23 @@ export interface Nic {
 
 /** Builds a network card of any model. */
 export const createNic = (parts: NicParts): Nic => {
-  const { name, mac, port, memory, log, rom } = parts;
-  const card = new VirtioNet({ name, mac, port });
-  const nic: Nic = { device: new VirtioPci(card, { memory, log, rom }), mac, setLink: up => card.setLink(up) };
-  if (parts.linkUp === false) nic.setLink(false);
-  return nic;
+  const { model = 'virtio', mac } = parts;
+  const { device, setLink } = MAKERS[model](parts);
+  if (parts.linkUp === false) setLink(false);
+  return { model, device, mac, setLink };
+};
+
+const MAKERS: Record<NicModel, (parts: NicParts) => { device: PciDevice; setLink: (up: boolean) => void }> = {
+  virtio: ({ name, mac, port, memory, log, rom }) => {
+    const card = new VirtioNet({ name, mac, port });
+    return { device: new VirtioPci(card, { memory, log, rom }), setLink: up => card.setLink(up) };
+  },
+  e1000: parts => {
+    const device = new E1000(parts);
+    return { device, setLink: up => device.setLink(up) };
+  },
+  rtl8139: parts => {
+    const device = new Rtl8139(parts);
+    return { device, setLink: up => device.setLink(up) };
+  },
 };
