@@ -15,7 +15,7 @@ import { buildAesTables } from "./ops/sse-crypto";
 import { run as runCpu, settleFault } from "./interp/run";
 
 export * from "./generated/offsets";
-export { jitArith, jitBail, jitBswap, jitCarry, jitCond, jitDivWide, jitEnd, jitEndOn, jitMulOver, jitRead, jitThick, jitWrite } from "./jit/slow";
+export { jitArith, jitBswap, jitCarry, jitCond, jitDivWide, jitEnd, jitEndOn, jitMulOver, jitRead, jitThick, jitWrite } from "./jit/slow";
 
 /** Lays out the machine: RAM in KiB, at most 3 GiB, which the host has allocated behind `ramBase()`. */
 export function init(ramKiB: u32): void {
@@ -110,7 +110,7 @@ export function protectRom(phys: u32, length: u32): void {
 }
 
 /** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */
-export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32): void { enable(threshold, batch, maxSlots, slotBase); }
+export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32, maxInsns: u32): void { enable(threshold, batch, maxSlots, slotBase, maxInsns); }
 /** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them, 8 table slots in use;
  * from 16 on why they were left other than by a branch, by the numbers of Left in jit/state.ts. */
 export function jitCounter(which: u32): f64 {

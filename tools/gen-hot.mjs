@@ -309,12 +309,12 @@ import { Cpu } from "../cpu/state";
 import { cond, getCF, getOF, getPF, getSF, getZF } from "../cpu/flags";
 import { CPU_JUMP, CPU_XMM, JUMP_ENTRIES } from "../layout";
 import { INSN_BYTES, Insn } from "../decode/insn";
-import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT } from "../interp/block-layout";
+import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_NEXT } from "../interp/block-layout";
 import { findBlock, scratchBlock } from "../interp/blocks";
 import { Interp, Quiet, interp, quiet } from "../interp/backend";
 import { misaligned, slowRead, slowRead128, slowReadForWrite, slowWrite, slowWrite128, wildJump } from "../interp/slow";
+import { runRegions } from "../jit/chain";
 import { heated } from "../jit/queue";
-import { Left, countExit, jit } from "../jit/state";
 import { dispatchEnd, dispatch } from "../ops/dispatch";
 import { rdtsc } from "../ops/system";
 import { add, adc, and, cmp, dec, imul2, inc, neg, not_, or_, rol, ror, sar, sbb, shl, shr, sub, test, xor } from "../ops/alu";
@@ -347,17 +347,7 @@ export function execute(cpu: Cpu): void {
         if (cpu.bail) block = 0;
         else {
           cpu.rip = rip;
-          const j = jit();
-          const before = cpu.end - <u64><i64>cpu.left;
-          j.entries++;
-          j.enteredAt = before;
-          call_indirect<void>(<u32>block & 0x7fff_ffff, p);
-          j.enteredAt = ~0;
-          j.executed += cpu.end - <u64><i64>cpu.left - before;
-          if (cpu.bail == 2) {
-            countExit(Left.BUDGET);
-            cpu.bail = 1;
-          }
+          runRegions(cpu, <u32>block & 0x7fff_ffff);
           rip = cpu.rip;
           am = cpu.addrMask;
           tr = cpu.tlbRead;
@@ -386,7 +376,12 @@ export function execute(cpu: Cpu): void {
     if (heat) {
       if (heat > 0) {
         store<i32>(block, heat - 1, BLOCK_HEAT);
-        if (heat == 1 && heated(cpu, block)) continue;
+        cpu.bail = 0;
+        if (cpu.block) store<u64>(cpu.block, rip, BLOCK_NEXT);
+        if (heat == 1) {
+          cpu.rip = rip;
+          if (heated(cpu, block)) continue;
+        }
       } else if (cpu.bail) cpu.bail = 0;
       else {
         store<u32>(je, <u32>-heat | 0x8000_0000, 12);

@@ -104,7 +104,7 @@ export class Cpu {
   patchedOp: u32;
   generation: u32; // part of the jump cache key; a change empties the cache
   leave: u32; // compiled code is to be left behind the operation in flight
-  bail: u32; // it was left before an instruction that the interpreter must execute; 2: for want of budget
+  bail: u32; // it was left before an instruction that the interpreter must execute: Left.* of jit/state.ts plus 1, 1 from then on
   tscOffset: u64; // TSC = instruction count + tscOffset (SDM vol. 3, 18.17), 1 GHz
 
   // Derived by updateMode, for the interpreter.

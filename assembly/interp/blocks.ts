@@ -9,11 +9,11 @@ import { INFO_HEAD, INFO_LINES, hostOf, pageInfo } from "../mmu/physical";
 import { fetchEntryAt, fillEntry, newGeneration, watchPage } from "../mmu/tlb";
 import { WALK_GLOBAL } from "../mmu/walk";
 import { noteFetch, translateFetch } from "../mmu/access";
-import { dropRegion, releaseSlots } from "../jit/queue";
+import { dropRegionsAt, releaseSlots } from "../jit/queue";
 import { jit } from "../jit/state";
 import { patchBehind } from "./mode";
 import {
-  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_PHYS2, BLOCK_REGION_LINES, BLOCK_VALID,
+  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_NEXT, BLOCK_PHYS2, BLOCK_VALID,
 } from "./block-layout";
 
 const NONE: u64 = ~0;
@@ -79,11 +79,11 @@ function secondPage(cpu: Cpu, lin: u64, must: bool): u64 {
   return facts == NONE ? NONE - 1 : facts & ~0xfff;
 }
 
-/** The block that begins at a physical address and stays in its page, if it has been decoded. */
+/** The block that begins at a physical address, if it has been decoded. */
 export function knownBlock(phys: u64, mode: u32): usize {
   let block = <usize>load<u32>(hashSlot(phys, mode));
   while (block) {
-    if (load<u64>(block, BLOCK_PHYS) == phys && load<u32>(block, BLOCK_MODE) == mode && load<u64>(block, BLOCK_PHYS2) == NONE) return block;
+    if (load<u64>(block, BLOCK_PHYS) == phys && load<u32>(block, BLOCK_MODE) == mode) return block;
     block = <usize>load<u32>(block, BLOCK_HASH_NEXT);
   }
   return 0;
@@ -105,6 +105,7 @@ function build(cpu: Cpu, block: usize, lin: u64, phys: u64, limit: u32): u64 {
   store<u32>(block, cpu.mode, BLOCK_MODE);
   store<u64>(block, NONE, BLOCK_PHYS2);
   store<i32>(block, 0, BLOCK_HEAT);
+  store<u64>(block, 0, BLOCK_NEXT);
   if (decodeBlock(cpu, block, phys, NONE, limit)) return NONE;
   const page2 = secondPage(cpu, lin, true);
   decodeBlock(cpu, block, phys, page2, 1);
@@ -121,7 +122,7 @@ function newBlock(cpu: Cpu, lin: u64, phys: u64): usize {
   s.arenaNext += BLOCK_HEADER + (<usize>load<u16>(block, 22) + 1) * INSN_BYTES;
   s.blocksDecoded++;
   const flat = (cpu.mode & Mode.FLAT) != 0 && (cpu.mode & Mode.SIZE) != Mode.CODE16;
-  if (flat && page2 == NONE) store<i32>(block, <i32>jit().threshold, BLOCK_HEAT);
+  if (flat) store<i32>(block, <i32>jit().threshold, BLOCK_HEAT);
   store<u16>(block, 1, BLOCK_VALID);
   const slot = hashSlot(phys, cpu.mode);
   store<u32>(block, load<u32>(slot), BLOCK_HASH_NEXT);
@@ -180,15 +181,12 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
       leaveIfCurrent(block);
     } else {
       kept |= lines(first, size);
-      if (load<i32>(block, BLOCK_HEAT) < 0 && (at & 1) == 0 && (load<u64>(block, BLOCK_REGION_LINES) & lines(from, length)) != 0) {
-        dropRegion(block);
-        dropped = true;
-      }
       link = block + field;
     }
     at = next;
   }
   store<u64>(info, kept, INFO_LINES);
+  if (dropRegionsAt(info, lines(from, length))) dropped = true;
   if (!dropped) return;
   for (let c: u32 = 0; c < shared().cpus; c++) {
     newGeneration(cpuAt(c));

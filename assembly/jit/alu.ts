@@ -2,10 +2,10 @@
 // nothing here needs the record.
 import { Lazy } from "../cpu/state";
 import { Insn } from "../decode/insn";
-import { flagsToLocals, known, knownShift, overlay, pushCarry, pushCond } from "./flags";
-import { Fn, L, arith, constant, cut, la, lr, lt, lx, ly, popReg, pushReg, signed, widen } from "./operands";
-import { Fl } from "./state";
-import { W, call, get, i32c, i64c, op, set, tee } from "./wasm";
+import { beginStep, flagsToLocals, known, knownShift, overlaid, pushCarry, stepped } from "./flags";
+import { L, arith, constant, cut, la, ln, lo, lr, lt, lx, ly, pushReg, widen } from "./operands";
+import { Fl, Over, Step } from "./state";
+import { W, get, i32c, op, set, tee } from "./wasm";
 
 /** Where an operand comes from. */
 export namespace From {
@@ -91,14 +91,13 @@ export function test(i: Insn, s: u32, x: u32, y: u32): void {
 
 /** INC or DEC; leaves the result. */
 export function step(i: Insn, down: bool, s: u32, x: u32): void {
-  pushCarry();
-  set(L.CY);
+  beginStep();
   pushFrom(i, x, s);
   constant(s, 1);
   arith(s, down ? W.I32_SUB : W.I32_ADD);
   cut(s);
-  tee(lr(s));
-  known(down ? Fl.DEC : Fl.INC, s);
+  tee(ln(s));
+  stepped(down ? Step.DEC : Step.INC, s);
 }
 
 export function neg(i: Insn, s: u32): void {
@@ -117,14 +116,12 @@ export function shift(i: Insn, kind: u32, s: u32, quiet: bool): void {
   const opcode = kind == 0 ? W.I32_SHL : kind == 1 ? W.I32_SHR_U : kind == 2 ? W.I32_SHR_S : kind == 3 ? W.I32_ROTL : W.I32_ROTR;
   if (kind > 2) count &= width - 1;
   if (quiet || kind > 2) {
-    if (!quiet) flagsToLocals();
     pushReg(i.a, s);
     constant(s, count);
     arith(s, opcode);
     if (quiet) return;
-    set(lt(s));
-    rotateFlags(kind == 4, s);
-    get(lt(s));
+    tee(lo(s));
+    overlaid(kind == 4 ? Over.ROR : Over.ROL, s);
     return;
   }
   pushReg(i.a, s);
@@ -142,18 +139,6 @@ function bitOf(s: u32, local: u32, place: u32): void {
   if (s == 3) op(W.I32_WRAP);
   i32c(1);
   op(W.I32_AND);
-}
-
-/** CF and OF of the rotation whose result is in the temporary. */
-function rotateFlags(right: bool, s: u32): void {
-  const top: u32 = s == 3 ? 63 : 31;
-  bitOf(s, lt(s), right ? top : 0);
-  set(L.CY);
-  bitOf(s, lt(s), top);
-  if (right) bitOf(s, lt(s), top - 1);
-  else get(L.CY);
-  op(W.I32_XOR);
-  overlay(L.CY);
 }
 
 /** SHL, SHR, SAR by CL: leaves the result. Flags change only when the count is not 0. */
@@ -213,40 +198,26 @@ export function shiftCl(i: Insn, kind: u32, s: u32): void {
   widen(s);
   set(L.FR);
   op(W.END);
+  known(Fl.DYN, 0);
   get(lt(s));
 }
 
 /** IMUL; the result's truncation is told by CF and OF. Leaves the result. */
 export function imul(i: Insn, s: u32, x: u32, y: u32): void {
-  flagsToLocals();
   pushFrom(i, x, s);
   widen(s);
-  set(L.X64);
+  if (s == 3) set(L.O64);
   pushFrom(i, y, s);
   widen(s);
-  set(L.T64);
   if (s == 3) {
-    get(L.X64);
-    get(L.T64);
-    call(Fn.MUL_OVER);
-    set(L.CY);
+    set(L.P64);
+    get(L.O64);
+    get(L.P64);
+    op(W.I64_MUL);
   } else {
-    get(L.X64);
-    get(L.T64);
     op(W.I64_MUL);
-    tee(L.T64);
+    tee(L.O64);
     op(W.I32_WRAP);
-    tee(L.T);
-    op(W.I64_EXTEND_S);
-    get(L.T64);
-    op(W.I64_NE);
-    set(L.CY);
   }
-  get(L.CY);
-  overlay(L.CY);
-  if (s == 3) {
-    get(L.X64);
-    get(L.T64);
-    op(W.I64_MUL);
-  } else get(L.T);
+  overlaid(s == 3 ? Over.MUL64 : Over.MUL32, s);
 }

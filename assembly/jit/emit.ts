@@ -6,11 +6,11 @@ import { COUNTING, HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
 import { From, alu, imul, neg, pushFrom, quietAlu, shift, shiftCl, step, test } from "./alu";
 import { countThick } from "./count";
 import { arith64, flagsInMemory, pushCond } from "./flags";
-import { branch, exitDynamic, exitTo, goTo } from "./flow";
-import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, arith, constant, dirtyReg, fetch, la, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
+import { PLAIN, bail, branch, goTo, goToDynamic, popLabel, pushLabel } from "./flow";
+import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, arith, constant, dirtyReg, fetch, la, ln, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
 import { emitTsc } from "./int-misc";
 import { emitThick, emitThickEnd, goesOn, keepsFlags, mayWrite } from "./int-ops";
-import { jit } from "./state";
+import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, simdMem, tee } from "./wasm";
 
 const RAX: u32 = 0;
@@ -138,18 +138,10 @@ function checkTarget(size: u32): void {
   get(L.X64);
   op(W.I64_NE);
   hintedIf(W.VOID, false);
-  bail();
+  pushLabel(PLAIN, 0);
+  bail(Left.REFUSED);
+  popLabel();
   op(W.END);
-}
-
-/** Leaves the region before the current instruction. */
-export function bail(): void {
-  spill();
-  get(L.CPU);
-  i32c(<i32>jit().ip);
-  pushPlace(0);
-  call(Fn.BAIL);
-  op(W.RETURN);
 }
 
 function target64(size: u32): void {
@@ -186,7 +178,7 @@ function jump(i: Insn, code: u32): void {
     target64(s);
     checkTarget(s);
     settlePop(s);
-    exitDynamic();
+    goToDynamic();
     return;
   }
   const kind = (code - Hot.JMP_R) >> 1; // JMP_R CALL_R JMP_M CALL_M
@@ -202,7 +194,7 @@ function jump(i: Insn, code: u32): void {
     put(s);
     closePush();
   }
-  exitDynamic();
+  goToDynamic();
 }
 
 // ---- compare and branch ----
@@ -244,8 +236,8 @@ function compare(i: Insn, s: u32, x: u32, y: u32, cc: u32): void {
   relation(cc, s);
   branch();
 }
-function zeroBranch(s: u32, ne: u32): void {
-  get(lr(s));
+function zeroBranch(local: u32, s: u32, ne: u32): void {
+  get(local);
   arith64(s, W.I32_EQZ);
   if (ne) op(W.I32_EQZ);
   branch();
@@ -281,19 +273,19 @@ function fusedOp(i: Insn, code: u32): void {
     readOperand(i, 0);
     set(L.X);
     test(i, 0, From.X, From.IMM32);
-    zeroBranch(0, code - Hot.TESTJ_MI);
+    zeroBranch(L.R, 0, code - Hot.TESTJ_MI);
   } else if (code < Hot.INCJ) {
     const n = code - Hot.ADDJ;
     const s = dq((n >> 1) & 1), k = n >> 2;
     alu(i, k == 0 ? 0 : k == 1 ? 5 : 4, s, From.A, From.IMM32);
     popReg(i.a, s);
-    zeroBranch(s, n & 1);
+    zeroBranch(lr(s), s, n & 1);
   } else {
     const n = code - Hot.INCJ;
     const s = dq((n >> 1) & 1);
     step(i, n >= 4, s, From.A);
     popReg(i.a, s);
-    zeroBranch(s, n & 1);
+    zeroBranch(ln(s), s, n & 1);
   }
 }
 
@@ -542,7 +534,7 @@ function thick(i: Insn, fn: u32): void {
   get(L.CPU);
   i32c(<i32>changetype<usize>(i));
   i32c(i.op);
-  pushPlace(0);
+  pushPlace();
   call(fn);
   hintedIf(W.VOID, false);
   op(W.RETURN);
@@ -550,9 +542,6 @@ function thick(i: Insn, fn: u32): void {
   j.dirty = 0;
   j.cleaned = 1;
   loadRegisters(mayWrite(i));
-  get(L.CPU);
-  mem(W.I32_LOAD, <u32>offsetof<Cpu>("left"));
-  set(L.LEFT);
   if (!keepsFlags(i)) flagsInMemory();
 }
 
@@ -564,7 +553,7 @@ function thickEnd(i: Insn): void {
       spill();
       get(L.CPU);
       i32c(<i32>changetype<usize>(i));
-      pushPlace(0);
+      pushPlace();
       call(Fn.END);
       op(W.RETURN);
       return;

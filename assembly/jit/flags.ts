@@ -1,38 +1,80 @@
-// Lazy flags at compile time: what the last flag-setting operation was is known within a block, so readers need no memory and writers
-// only keep their operands in locals. Between blocks of a region the same facts are in locals in the record's form (cpu/flags.ts).
+// Lazy flags at compile time. The state at a point is a base, the last operation that set all flags (its operands stay in locals), and up to two layers
+// over it: an INC or DEC, which leaves CF to what is below, and an operation that replaced CF and OF alone. Nothing is worked out until somebody reads it;
+// exits do so on their own cold way. Blocks of a region agree on the state with which an edge is crossed (module.ts), or meet in locals in the record's form.
 import { Cpu, Lazy } from "../cpu/state";
-import { Fn, L, arith, constant, cut, la, lr, signed, widen } from "./operands";
-import { Fl, jit } from "./state";
-import { W, call, get, i32c, i64c, mem, op, set, tee } from "./wasm";
+import { Fn, L, arith, constant, cut, la, ln, lo, lr, signed, widen } from "./operands";
+import { Fl, Over, Step, jit } from "./state";
+import { W, call, get, i32c, i64c, mem, op, set } from "./wasm";
 
 const FL_T: u32 = <u32>offsetof<Cpu>("flT");
 const FL_A: u32 = <u32>offsetof<Cpu>("flA");
 const FL_R: u32 = <u32>offsetof<Cpu>("flR");
 
+/** Packed states that are none: the block leaves the flags alone; nobody knows. */
+export const UNTOUCHED: u32 = 0xffff_fffe;
+export const UNSURE: u32 = 0xffff_ffff;
+
+export function packFlags(): u32 {
+  const j = jit();
+  if (j.flagKind < Fl.ADD && !j.stepKind && !j.overKind) return j.flagKind;
+  return j.flagKind | (j.flagSize << 3) | (j.flagCount << 5) | (j.stepKind << 11) | (j.stepSize << 13) | (j.overKind << 15) | (j.overSize << 18);
+}
+export function unpackFlags(packed: u32): void {
+  const j = jit();
+  j.flagKind = packed & 7;
+  j.flagSize = (packed >> 3) & 3;
+  j.flagCount = (packed >> 5) & 63;
+  j.stepKind = (packed >> 11) & 3;
+  j.stepSize = (packed >> 13) & 3;
+  j.overKind = (packed >> 15) & 7;
+  j.overSize = (packed >> 18) & 3;
+}
+
 export function known(kind: u32, s: u32): void {
   const j = jit();
   j.flagKind = kind;
   j.flagSize = s;
+  j.flagCount = 0;
+  j.stepKind = Step.NONE;
+  j.stepSize = 0;
+  j.overKind = Over.NONE;
+  j.overSize = 0;
+  j.touched = 1;
 }
 export function knownShift(kind: u32, s: u32, count: u32): void {
   known(kind, s);
   jit().flagCount = count;
 }
+/** To be called before the local of an INC or DEC is written. */
+export function beginStep(): void { if (jit().overKind) settleOver(); }
+/** The result of an INC or DEC is in its local. */
+export function stepped(kind: u32, s: u32): void {
+  const j = jit();
+  j.stepKind = kind;
+  j.stepSize = s;
+  j.touched = 1;
+}
+/** CF and OF follow from the locals of the layer. */
+export function overlaid(kind: u32, s: u32): void {
+  const j = jit();
+  j.overKind = kind;
+  j.overSize = s;
+  j.touched = 1;
+}
 // @ts-ignore: decorator
-@inline export function flagsInMemory(): void { jit().flagKind = Fl.MEM; }
+@inline export function flagsInMemory(): void { known(Fl.MEM, 0); }
 
 function lazyType(kind: u32): u32 {
   switch (kind) {
     case Fl.ADD: return Lazy.ADD;
     case Fl.SUB: return Lazy.SUB;
     case Fl.LOGIC: return Lazy.LOGIC;
-    case Fl.INC: return Lazy.INC;
-    case Fl.DEC: return Lazy.DEC;
     default: return Lazy.SHIFT;
   }
 }
 
-function bits(s: u32): u32 { return 8 << s; }
+// @ts-ignore: decorator
+@inline function bits(s: u32): u32 { return 8 << s; }
 
 /** Top bit of the value on the stack, as i32 0 or 1. */
 function topBit(s: u32): void {
@@ -72,11 +114,22 @@ function pushY(s: u32): void {
   if (s < 2) cut(s);
 }
 
-/** Pushes the carry of the known operation. */
-function knownCarry(): void {
+/** Pushes the carry of the base. */
+function baseCarry(): void {
   const j = jit();
   const s = j.flagSize;
   switch (j.flagKind) {
+    case Fl.MEM:
+      get(L.CPU);
+      i32c(2);
+      call(Fn.COND);
+      break;
+    case Fl.DYN:
+      get(L.FT);
+      get(L.FA);
+      get(L.FR);
+      call(Fn.CARRY);
+      break;
     case Fl.ADD:
       get(lr(s));
       get(la(s));
@@ -87,8 +140,6 @@ function knownCarry(): void {
       pushY(s);
       arith64(s, W.I32_LT_U);
       break;
-    case Fl.INC:
-    case Fl.DEC: get(L.CY); break;
     case Fl.SHL:
       get(la(s));
       bitAt(s, bits(s) - j.flagCount);
@@ -102,17 +153,54 @@ function knownCarry(): void {
   }
 }
 
+/** Pushes CF of the upper layer. */
+function overCarry(): void {
+  const j = jit();
+  const s = j.overSize;
+  switch (j.overKind) {
+    case Over.ROL:
+      get(lo(s));
+      bitAt(s, 0);
+      break;
+    case Over.ROR:
+      get(lo(s));
+      topBit(s);
+      break;
+    case Over.MUL32:
+      get(L.O64);
+      get(L.O64);
+      op(W.I64_EXTEND32_S);
+      op(W.I64_NE);
+      break;
+    default:
+      get(L.O64);
+      get(L.P64);
+      call(Fn.MUL_OVER);
+  }
+}
+/** Pushes OF of the upper layer. */
+function overOverflow(): void {
+  const j = jit();
+  const s = j.overSize;
+  if (j.overKind >= Over.MUL32) return overCarry();
+  get(lo(s));
+  topBit(s);
+  get(lo(s));
+  bitAt(s, j.overKind == Over.ROL ? 0 : bits(s) - 2);
+  op(W.I32_XOR);
+}
+
 /** A comparison by its 32-bit opcode. */
 export function arith64(s: u32, opcode32: u32): void { op(s == 3 ? opcode32 + (W.I64_EQZ - W.I32_EQZ) : opcode32); }
 
-/** Pushes OF of a known shift. */
+/** Pushes OF of a shift that is the base. */
 function shiftOverflow(): void {
   const j = jit();
   const s = j.flagSize;
   if (j.flagKind == Fl.SHL) {
     get(lr(s));
     topBit(s);
-    knownCarry();
+    baseCarry();
     op(W.I32_XOR);
   } else if (j.flagKind == Fl.SHR) {
     get(lr(s));
@@ -124,75 +212,110 @@ function shiftOverflow(): void {
   } else i32c(0);
 }
 
-/** Pushes flT of the known state. */
-function pushType(): void {
+/** The base in the locals of the record's form. */
+function settleBase(): void {
   const j = jit();
-  const t = lazyType(j.flagKind) * 4 + j.flagSize;
-  if (j.flagKind < Fl.SHL) {
-    i32c(t);
-    return;
-  }
-  i32c(t | Lazy.FIX_CF | Lazy.FIX_OF);
-  knownCarry();
-  i32c(9);
-  op(W.I32_SHL);
-  op(W.I32_OR);
-  if (j.flagKind == Fl.SAR) return;
-  shiftOverflow();
-  i32c(11);
-  op(W.I32_SHL);
-  op(W.I32_OR);
-}
-
-/** Pushes flA of the known state. */
-function pushA(): void {
-  const j = jit();
-  if (j.flagKind == Fl.INC || j.flagKind == Fl.DEC) {
-    get(L.CY);
-    op(W.I64_EXTEND_U);
-    return;
-  }
-  get(la(j.flagSize));
-  widen(j.flagSize);
-}
-
-/** Writes the flags into the record; what is known stays known. */
-export function spillFlags(): void {
-  const j = jit();
-  if (j.flagKind == Fl.MEM) return;
-  get(L.CPU);
-  if (j.flagKind == Fl.DYN) get(L.FT);
-  else pushType();
-  mem(W.I32_STORE, FL_T);
-  get(L.CPU);
-  if (j.flagKind == Fl.DYN) get(L.FA);
-  else pushA();
-  mem(W.I64_STORE, FL_A);
-  get(L.CPU);
-  get(j.flagKind == Fl.DYN || j.flagSize == 3 ? L.FR : L.R);
-  if (j.flagKind != Fl.DYN) widen(j.flagSize);
-  mem(W.I64_STORE, FL_R);
-}
-
-/** The record's form in locals: the state in which blocks of a region meet. */
-export function flagsToLocals(): void {
-  const j = jit();
+  const s = j.flagSize;
   if (j.flagKind == Fl.DYN) return;
   if (j.flagKind == Fl.MEM) loadFlags();
   else {
-    pushType();
+    const t = lazyType(j.flagKind) * 4 + s;
+    if (j.flagKind < Fl.SHL) i32c(t);
+    else {
+      i32c(t | Lazy.FIX_CF | Lazy.FIX_OF);
+      baseCarry();
+      i32c(9);
+      op(W.I32_SHL);
+      op(W.I32_OR);
+      if (j.flagKind != Fl.SAR) {
+        shiftOverflow();
+        i32c(11);
+        op(W.I32_SHL);
+        op(W.I32_OR);
+      }
+    }
     set(L.FT);
-    pushA();
-    set(L.FA);
-    if (j.flagSize != 3) {
+    if (s != 3) {
+      if (j.flagKind < Fl.LOGIC) {
+        get(L.A);
+        widen(s);
+        set(L.FA);
+      }
       get(L.R);
-      widen(j.flagSize);
+      widen(s);
       set(L.FR);
     }
   }
   j.flagKind = Fl.DYN;
+  j.flagSize = 0;
+  j.flagCount = 0;
+}
+function settleStep(): void {
+  const j = jit();
+  if (!j.stepKind) return settleBase();
+  baseCarry();
+  op(W.I64_EXTEND_U);
+  set(L.FA);
+  i32c((j.stepKind == Step.INC ? Lazy.INC : Lazy.DEC) * 4 + j.stepSize);
+  set(L.FT);
+  get(ln(j.stepSize));
+  widen(j.stepSize);
+  set(L.FR);
+  j.flagKind = Fl.DYN;
+  j.flagSize = 0;
+  j.flagCount = 0;
+  j.stepKind = Step.NONE;
+  j.stepSize = 0;
+}
+function settleOver(): void {
+  const j = jit();
+  settleStep();
+  if (!j.overKind) return;
+  overOverflow();
+  i32c(11);
+  op(W.I32_SHL);
+  overCarry();
+  i32c(9);
+  op(W.I32_SHL);
+  op(W.I32_OR);
+  get(L.FT);
+  i32c(~Lazy.FIX);
+  op(W.I32_AND);
+  op(W.I32_OR);
+  i32c(Lazy.FIX_CF | Lazy.FIX_OF);
+  op(W.I32_OR);
+  set(L.FT);
+  j.overKind = Over.NONE;
+  j.overSize = 0;
 }
 
+/** Whether the record has the flags already. */
+export function flagsAreInMemory(): bool { return packFlags() == Fl.MEM; }
+
+/** The record's form in locals: the state in which ways meet that do not agree. */
+export function flagsToLocals(): void {
+  jit().touched = 1;
+  settleOver();
+}
+
+/** Writes the flags into the record. */
+export function spillFlags(): void {
+  if (flagsAreInMemory()) return;
+  flagsToLocals();
+  storeFlags();
+}
+
+export function storeFlags(): void {
+  get(L.CPU);
+  get(L.FT);
+  mem(W.I32_STORE, FL_T);
+  get(L.CPU);
+  get(L.FA);
+  mem(W.I64_STORE, FL_A);
+  get(L.CPU);
+  get(L.FR);
+  mem(W.I64_STORE, FL_R);
+}
 export function loadFlags(): void {
   get(L.CPU);
   mem(W.I32_LOAD, FL_T);
@@ -207,32 +330,15 @@ export function loadFlags(): void {
 
 /** Pushes CF. */
 export function pushCarry(): void {
-  const j = jit();
-  if (j.flagKind >= Fl.ADD) return knownCarry();
-  flagsToLocals();
-  // behind INC and DEC it is in flA
-  get(L.FT);
-  i32c(0x138);
-  op(W.I32_AND);
-  i32c(Lazy.INC * 4);
-  op(W.I32_EQ);
-  op(W.IF);
-  op(W.I32);
-  get(L.FA);
-  op(W.I32_WRAP);
-  i32c(1);
-  op(W.I32_AND);
-  op(W.ELSE);
-  get(L.FT);
-  get(L.FA);
-  get(L.FR);
-  call(Fn.CARRY);
-  op(W.END);
+  if (jit().overKind) overCarry();
+  else baseCarry();
 }
 
 /** Replaces CF by the local `cf` and OF by the i32 on the stack. */
 export function overlay(cf: u32): void {
+  set(L.E);
   flagsToLocals();
+  get(L.E);
   i32c(11);
   op(W.I32_SHL);
   get(cf);
@@ -246,75 +352,150 @@ export function overlay(cf: u32): void {
   i32c(Lazy.FIX_CF | Lazy.FIX_OF);
   op(W.I32_OR);
   set(L.FT);
+  jit().touched = 1;
 }
 
-function zero(s: u32): void {
-  get(lr(s));
-  arith64(s, W.I32_EQZ);
+/** Pushes the result that ZF, SF and PF come from; tells its size, 4 when only the record's form has it. */
+function resultSize(): u32 {
+  const j = jit();
+  return j.stepKind ? j.stepSize : j.flagKind >= Fl.ADD ? j.flagSize : 4;
 }
-function result(s: u32): void {
-  get(lr(s));
-  signed(s);
+function pushResult(s: u32): void { get(jit().stepKind ? ln(s) : lr(s)); }
+
+/** Pushes OF when it is cheap to have; false when it is not. */
+function pushOverflow(): bool {
+  const j = jit();
+  if (j.overKind) {
+    overOverflow();
+    return true;
+  }
+  if (j.stepKind) {
+    const s = j.stepSize;
+    const lowest: u64 = <u64>1 << <u64>(bits(s) - 1);
+    get(ln(s));
+    if (s < 2) cut(s);
+    constant(s, j.stepKind == Step.INC ? lowest : lowest - 1);
+    arith64(s, W.I32_EQ);
+    return true;
+  }
+  const s = j.flagSize;
+  switch (j.flagKind) {
+    case Fl.LOGIC:
+      i32c(0);
+      return true;
+    case Fl.SHL:
+    case Fl.SHR:
+    case Fl.SAR:
+      shiftOverflow();
+      return true;
+    case Fl.ADD:
+    case Fl.SUB:
+      // ADD: (a ^ r) & (y ^ r), y = r - a; SUB: (a ^ y) & (a ^ r), y = a - r
+      get(la(s));
+      get(lr(s));
+      arith(s, W.I32_XOR);
+      get(j.flagKind == Fl.ADD ? lr(s) : la(s));
+      get(j.flagKind == Fl.ADD ? la(s) : lr(s));
+      arith(s, W.I32_SUB);
+      get(j.flagKind == Fl.ADD ? lr(s) : la(s));
+      arith(s, W.I32_XOR);
+      arith(s, W.I32_AND);
+      topBit(s);
+      return true;
+    default: return false;
+  }
 }
 
 /** Pushes the condition `cc` as 0 or 1 (SDM vol. 1, appendix B). */
 export function pushCond(cc: u32): void {
-  const j = jit();
-  const s = j.flagSize, k = j.flagKind;
-  const negate = (cc & 1) != 0;
-  if (k >= Fl.ADD) {
-    switch (cc >> 1) {
-      case 1:
-        knownCarry();
-        if (negate) op(W.I32_EQZ);
-        return;
-      case 2:
-        zero(s);
-        if (negate) op(W.I32_EQZ);
-        return;
-      case 3:
-        zero(s);
-        knownCarry();
-        op(W.I32_OR);
-        if (negate) op(W.I32_EQZ);
-        return;
-      case 4:
-        result(s);
-        constant(s, 0);
-        arith64(s, negate ? W.I32_GE_S : W.I32_LT_S);
-        return;
-      case 5:
-        get(lr(s));
-        if (s == 3) op(W.I32_WRAP);
-        i32c(0xff);
-        op(W.I32_AND);
-        op(W.I32_POPCNT);
-        i32c(1);
-        op(W.I32_AND);
-        if (!negate) op(W.I32_EQZ);
-        return;
-      case 6:
-      case 7:
-        if (k == Fl.SUB) {
-          get(la(s));
-          signed(s);
-          pushY(s);
-          signed(s);
-          arith64(s, cc == 12 ? W.I32_LT_S : cc == 13 ? W.I32_GE_S : cc == 14 ? W.I32_LE_S : W.I32_GT_S);
-          return;
-        }
-        if (k == Fl.LOGIC) {
-          result(s);
-          constant(s, 0);
-          arith64(s, cc == 12 ? W.I32_LT_S : cc == 13 ? W.I32_GE_S : cc == 14 ? W.I32_LE_S : W.I32_GT_S);
-          return;
-        }
-        break;
-      default:
-    }
-  }
+  if (tryCond(cc)) return;
   spillFlags();
   get(L.CPU);
   i32c(cc);
   call(Fn.COND);
+}
+
+function zero(s: u32): void {
+  pushResult(s);
+  if (s < 2) cut(s);
+  arith64(s, W.I32_EQZ);
+}
+function signOf(s: u32): void {
+  pushResult(s);
+  signed(s);
+  constant(s, 0);
+  arith64(s, W.I32_LT_S);
+}
+
+function tryCond(cc: u32): bool {
+  const j = jit();
+  const s = resultSize();
+  const plain = !j.stepKind && !j.overKind; // the base alone
+  const negate = (cc & 1) != 0;
+  const kind = cc >> 1;
+  if (s == 4 && (kind > 1 || (kind == 0 && !j.overKind))) return false;
+  switch (kind) {
+    case 0:
+      pushOverflow();
+      break;
+    case 1:
+      pushCarry();
+      break;
+    case 2:
+      zero(s);
+      break;
+    case 3:
+      if (plain && j.flagKind == Fl.SUB) {
+        // below or equal: compare the operands
+        get(la(s));
+        pushY(s);
+        arith64(s, negate ? W.I32_GT_U : W.I32_LE_U);
+        return true;
+      }
+      zero(s);
+      pushCarry();
+      op(W.I32_OR);
+      break;
+    case 4:
+      pushResult(s);
+      signed(s);
+      constant(s, 0);
+      arith64(s, negate ? W.I32_GE_S : W.I32_LT_S);
+      return true;
+    case 5:
+      pushResult(s);
+      if (s == 3) op(W.I32_WRAP);
+      i32c(0xff);
+      op(W.I32_AND);
+      op(W.I32_POPCNT);
+      i32c(1);
+      op(W.I32_AND);
+      if (!negate) op(W.I32_EQZ);
+      return true;
+    default:
+      if (plain && (j.flagKind == Fl.SUB || j.flagKind == Fl.LOGIC)) {
+        const o = cc == 12 ? W.I32_LT_S : cc == 13 ? W.I32_GE_S : cc == 14 ? W.I32_LE_S : W.I32_GT_S;
+        if (j.flagKind == Fl.SUB) {
+          get(la(s));
+          signed(s);
+          pushY(s);
+          signed(s);
+        } else {
+          pushResult(s);
+          signed(s);
+          constant(s, 0);
+        }
+        arith64(s, o);
+        return true;
+      }
+      signOf(s);
+      pushOverflow();
+      op(W.I32_XOR);
+      if (kind == 7) {
+        zero(s);
+        op(W.I32_OR);
+      }
+  }
+  if (negate) op(W.I32_EQZ);
+  return true;
 }

@@ -1,6 +1,6 @@
 // What integer operations do to the flags beyond the known kinds of flags.ts.
 import { CF, Lazy, OF } from "../cpu/state";
-import { flagsToLocals, known } from "./flags";
+import { flagsToLocals, known, packFlags } from "./flags";
 import { Fn, L } from "./operands";
 import { Fl, jit } from "./state";
 import { W, call, get, i32c, op, set } from "./wasm";
@@ -16,7 +16,7 @@ export function pushArith(): void {
 
 /** Pushes CF and OF at their places. */
 export function pushCarryOverflow(): void {
-  if (jit().flagKind == Fl.LOGIC) {
+  if (packFlags() >> 11 == 0 && jit().flagKind == Fl.LOGIC) {
     i32c(0);
     return;
   }

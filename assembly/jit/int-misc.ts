@@ -196,8 +196,8 @@ export function emitTsc(i: Insn, withId: bool): void {
   get(L.LEFT);
   op(W.I64_EXTEND_S);
   op(W.I64_SUB);
-  i64c(<i64>load<u16>(j.block, BLOCK_COUNT) - <i64>i.idx);
-  op(W.I64_SUB);
+  i64c(<i64>j.pending + <i64>i.idx);
+  op(W.I64_ADD);
   tee(L.T64);
   op(W.I32_WRAP);
   popReg(RAX, 2);

@@ -2,8 +2,8 @@
 import { Cpu, Mode, Seg } from "../cpu/state";
 import { Insn, asz, isMem, seg } from "../decode/insn";
 import { L, access, fetch, lt, lx, ly, popReg, pushAddress, pushReg, put } from "./operands";
-import { bail } from "./emit";
-import { jit } from "./state";
+import { PLAIN, bail, popLabel, pushLabel } from "./flow";
+import { Left, jit } from "./state";
 import { W, get, hintedIf, i64c, mem, op, set } from "./wasm";
 
 /** Whether the memory operand's segment is flat and its address as wide as the mode's. */
@@ -79,6 +79,8 @@ export function rmToY(i: Insn, s: u32): void {
 /** Leaves the region before the instruction when the i32 on the stack is not 0. */
 export function leaveIf(): void {
   hintedIf(W.VOID, false);
-  bail();
+  pushLabel(PLAIN, 0);
+  bail(Left.REFUSED);
+  popLabel();
   op(W.END);
 }

@@ -1,90 +1,96 @@
-// A batch of regions as one WebAssembly module: function k of the module is region k of the batch.
+// A batch of regions as one WebAssembly module: function k of the module is region k of the batch. The code of a region follows its dominator tree, so that
+// every edge is a branch to a label around it (Ramsey, "Beyond Relooper").
 import { Cpu } from "../cpu/state";
-import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RECORDS } from "../interp/block-layout";
+import { BLOCK_HEADER, BLOCK_RECORDS } from "../interp/block-layout";
 import { INSN_BYTES, Insn } from "../decode/insn";
 import { emitRecord, loadRegisters } from "./emit";
-import { loadFlags } from "./flags";
-import { BACK, FORWARD, exitTo, goTo, popLabel, pushLabel, topLabel } from "./flow";
+import { UNSURE, UNTOUCHED, loadFlags, packFlags, storeFlags, unpackFlags } from "./flags";
+import { BACK, EXIT, EXIT_FLAGS, FORWARD, checkBudget, goTo, pageBits, popLabel, pushLabel } from "./flow";
 import { Fn, L } from "./operands";
+import { placeOf } from "./region";
 import {
-  BODIES, Fl, HINTS, HINT_ENDS, NODE_BLOCK, NODE_DIRTY_GEN, NODE_DIRTY_IN, NODE_LOOP, NODE_OFF, NODE_PREDS, NO_NODE, ORDER, OUT, jit,
+  BODIES, Fl, HINTS, HINT_ENDS, NODE_BLOCK, NODE_DELTA, NODE_DIRTY_GEN, NODE_DIRTY_IN, NODE_FALL, NODE_FLAGS_IN, NODE_FLAGS_OUT, NODE_HEADER, NODE_IDOM,
+  NODE_PATH, NODE_TAKEN, NODE_VERIFIED, NODE_WAYS, NO_NODE, ORDER, OUT, jit,
 } from "./state";
-import { W, get, hintedIf, i32c, mem, op, op2, patch5, set, tee, uleb } from "./wasm";
+import { W, get, mem, op, op2, patch5, set, uleb } from "./wasm";
 
 const CLEANED: u32 = 0x8000_0000;
 
-/** The innermost loop around a node, other than the one it heads. */
-function scopeOf(node: u32): u32 {
-  const n = jit().nodes;
-  let best = NO_NODE;
-  let size: u64 = 65;
-  for (let h: u32 = 0; h < n; h++) {
-    const body = load<u64>(NODE_LOOP + (h << 3));
-    if (h == node || !((body >> node) & 1) || popcnt(body) >= size) continue;
-    best = h;
-    size = popcnt(body);
+/** Emits the node and what only it leads to; merges that it dominates come behind it, those that are reached last outermost. */
+export function emitTree(node: u32): void {
+  const j = jit();
+  const header = load<u8>(NODE_HEADER + node) != 0;
+  if (header) {
+    op2(W.LOOP, W.VOID);
+    pushLabel(BACK, node);
   }
-  return best;
-}
-
-/** Labels for the nodes directly within the loop of `header`, or within no loop; the first in order is the innermost. */
-function openLabels(header: u32): void {
-  const n = jit().nodes;
-  for (let p = n - 1; p > 0; p--) {
-    const node = <u32>load<u8>(ORDER + p);
-    if (scopeOf(node) != header) continue;
+  if (header || node == 0) checkBudgetOf(node);
+  let merges: u32 = 0;
+  for (let p = j.reached - 1; p > placeOf(node); p--) {
+    const n = <u32>load<u8>(ORDER + p);
+    if (<u32>load<u8>(NODE_WAYS + n) < 2 || <u32>load<u8>(NODE_IDOM + n) != node) continue;
     op2(W.BLOCK, W.VOID);
-    pushLabel(FORWARD, node);
+    pushLabel(FORWARD, n);
+    merges++;
   }
-}
-
-/** Ends the labels that end before `node`. */
-function closeLabels(node: u32): void {
-  for (;;) {
-    const label = topLabel();
-    if (label == 0xffff) return;
-    const done = label >> 8 == BACK ? !((load<u64>(NODE_LOOP + ((label & 0xff) << 3)) >> node) & 1) : (label & 0xff) == node;
-    if (!done) return;
+  emitBlock(node);
+  for (let p = placeOf(node) + 1; merges; p++) {
+    const n = <u32>load<u8>(ORDER + p);
+    if (<u32>load<u8>(NODE_WAYS + n) < 2 || <u32>load<u8>(NODE_IDOM + n) != node) continue;
+    op(W.END);
+    popLabel();
+    merges--;
+    j.pending = 0;
+    j.verified = load<u32>(NODE_VERIFIED + (node << 2)) | pageBits(n);
+    unpackFlags(load<u32>(NODE_FLAGS_IN + (n << 2)));
+    emitTree(n);
+  }
+  if (header) {
     op(W.END);
     popLabel();
   }
 }
 
+function enterBlock(node: u32): void {
+  const j = jit();
+  j.node = node;
+  j.block = <usize>load<u32>(NODE_BLOCK + (node << 2));
+  j.delta = load<i32>(NODE_DELTA + (node << 2));
+}
+function checkBudgetOf(node: u32): void {
+  enterBlock(node);
+  unpackFlags(load<u32>(NODE_FLAGS_IN + (node << 2)));
+  checkBudget(load<u32>(NODE_PATH + (node << 2)));
+}
+
 function emitBlock(node: u32): void {
   const j = jit();
-  const block = <usize>load<u32>(NODE_BLOCK + (node << 2));
-  j.block = block;
-  j.delta = <i32>load<u32>(NODE_OFF + (node << 2)) - <i32>j.entryOff;
+  enterBlock(node);
+  const block = j.block;
   j.dirty = j.pass ? load<u32>(NODE_DIRTY_IN + (node << 2)) : 0;
   j.cleaned = 0;
-  j.flagKind = Fl.DYN;
-  const count = <u32>load<u16>(block, BLOCK_COUNT);
-  get(L.LEFT);
-  i32c(count);
-  op(W.I32_SUB);
-  tee(L.LEFT);
-  i32c(0);
-  op(W.I32_LT_S);
-  hintedIf(W.VOID, false);
-  get(L.LEFT);
-  i32c(count);
-  op(W.I32_ADD);
-  set(L.LEFT);
-  get(L.CPU);
-  i32c(2);
-  mem(W.I32_STORE, <u32>offsetof<Cpu>("bail")); // the interpreter runs what is left
-  exitTo(0);
-  op(W.END);
+  if (!j.pass) unpackFlags(Fl.DYN);
+  j.touched = 0;
   const records = <u32>load<u16>(block, BLOCK_RECORDS);
   let ip = block + BLOCK_HEADER;
   let open = true;
+  store<u32>(NODE_VERIFIED + (node << 2), j.verified);
   for (let k: u32 = 0; k < records; k++) {
     j.ip = ip;
     open = emitRecord(changetype<Insn>(ip));
     ip += INSN_BYTES;
   }
   if (open) goTo(false);
+}
+
+/** What the block leaves behind, for the second pass; to be called before its edges are emitted. */
+export function noteBlock(): void {
+  const j = jit();
+  if (j.pass) return;
+  const node = j.node;
   store<u32>(NODE_DIRTY_GEN + (node << 2), j.dirty | (j.cleaned ? CLEANED : 0));
+  const packed = packFlags();
+  store<u32>(NODE_FLAGS_OUT + (node << 2), !j.touched ? UNTOUCHED : j.flagKind < Fl.ADD && packed != j.flagKind ? UNSURE : packed);
 }
 
 function emitBody(): void {
@@ -111,61 +117,95 @@ function emitBody(): void {
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("rip"));
   set(L.RIP);
   loadRegisters(0xffff);
-  loadFlags();
+  const flags = j.pass ? load<u32>(NODE_FLAGS_IN) : Fl.DYN;
+  if (flags == Fl.DYN) loadFlags();
+  op2(W.BLOCK, W.VOID);
+  op2(W.BLOCK, W.VOID);
   j.labels = 0;
-  openLabels(NO_NODE);
-  for (j.position = 0; j.position < j.nodes; j.position++) {
-    const node = <u32>load<u8>(ORDER + j.position);
-    closeLabels(node);
-    if (load<u64>(NODE_LOOP + (node << 3))) {
-      op2(W.LOOP, W.VOID);
-      pushLabel(BACK, node);
-      openLabels(node);
-    }
-    emitBlock(node);
+  j.points = 0;
+  pushLabel(EXIT, 0);
+  pushLabel(EXIT_FLAGS, 0);
+  j.pending = 0;
+  j.verified = pageBits(0);
+  unpackFlags(flags);
+  emitTree(0);
+  op(W.UNREACHABLE);
+  op(W.END);
+  storeFlags();
+  op(W.END);
+  for (let n: u32 = 0; n < 16; n++) {
+    if (!((j.everDirty >> n) & 1)) continue;
+    get(L.CPU);
+    get(L.GPR + n);
+    if (!j.wide) op(W.I64_EXTEND_U);
+    mem(W.I64_STORE, n << 3);
   }
-  while (j.labels) {
-    op(W.END);
-    popLabel();
-  }
+  get(L.CPU);
+  get(L.NEXT);
+  mem(W.I64_STORE, <u32>offsetof<Cpu>("rip"));
+  get(L.CPU);
+  get(L.LEFT);
+  mem(W.I32_STORE, <u32>offsetof<Cpu>("left"));
   op(W.END);
 }
 
-/** Which registers may be newer in locals than in the record where a block begins. */
-function settleDirty(): void {
-  const n = jit().nodes;
-  for (let k: u32 = 0; k < n; k++) store<u32>(NODE_DIRTY_IN + (k << 2), 0);
+/** Which registers may be newer in locals than in the record where a block begins, and the state of the flags there. */
+function settleEntries(): void {
+  const j = jit();
+  for (let k: u32 = 0; k < j.nodes; k++) {
+    store<u32>(NODE_DIRTY_IN + (k << 2), 0);
+    store<u32>(NODE_FLAGS_IN + (k << 2), UNTOUCHED);
+  }
+  store<u32>(NODE_FLAGS_IN, Fl.MEM);
   let changed = true;
   while (changed) {
     changed = false;
-    for (let k: u32 = 0; k < n; k++) {
-      let d: u32 = 0;
-      for (let m = load<u64>(NODE_PREDS + (k << 3)); m; m &= m - 1) {
-        const p = <u32>ctz(m);
-        const gen = load<u32>(NODE_DIRTY_GEN + (p << 2));
-        d |= gen & CLEANED ? gen & ~CLEANED : gen | load<u32>(NODE_DIRTY_IN + (p << 2));
+    for (let p: u32 = 0; p < j.reached; p++) {
+      const from = <u32>load<u8>(ORDER + p);
+      const gen = load<u32>(NODE_DIRTY_GEN + (from << 2));
+      const dirty = gen & CLEANED ? gen & ~CLEANED : gen | load<u32>(NODE_DIRTY_IN + (from << 2));
+      const made = load<u32>(NODE_FLAGS_OUT + (from << 2));
+      const flags = made == UNTOUCHED ? load<u32>(NODE_FLAGS_IN + (from << 2)) : made == UNSURE ? Fl.DYN : made;
+      for (let e: u32 = 0; e < 2; e++) {
+        const to = <usize>load<u8>((e ? NODE_FALL : NODE_TAKEN) + from);
+        if (to == <usize>NO_NODE) continue;
+        const d = load<u32>(NODE_DIRTY_IN + (to << 2));
+        if (dirty & ~d) {
+          store<u32>(NODE_DIRTY_IN + (to << 2), d | dirty);
+          changed = true;
+        }
+        const f = load<u32>(NODE_FLAGS_IN + (to << 2));
+        if (flags == UNTOUCHED || f == flags || f == Fl.DYN) continue;
+        store<u32>(NODE_FLAGS_IN + (to << 2), f == UNTOUCHED ? flags : Fl.DYN);
+        changed = true;
       }
-      if (d == load<u32>(NODE_DIRTY_IN + (k << 2))) continue;
-      store<u32>(NODE_DIRTY_IN + (k << 2), d);
-      changed = true;
     }
   }
 }
 
-/** Appends the function of the grown region at j.at. The first pass finds out which registers matter, the second is kept. */
-export function emitRegion(): void {
+/** Appends the function of the grown region at j.at; false when it cannot be compiled. The first pass finds out which registers and flags matter, the second is kept. */
+export function emitRegion(): bool {
   const j = jit();
   const start = j.at;
   const hints = j.hintAt;
   j.bodyStart = start + 5;
   j.used = 0;
+  j.everDirty = 0;
+  j.failed = 0;
+  for (let k: u32 = 0; k < j.nodes; k++) store<u32>(NODE_FLAGS_IN + (k << 2), Fl.DYN);
   for (j.pass = 0; j.pass < 2; j.pass++) {
     j.at = start + 5;
     j.hintAt = hints;
     emitBody();
-    if (!j.pass) settleDirty();
+    if (!j.pass) settleEntries();
+  }
+  if (j.failed) {
+    j.at = start;
+    j.hintAt = hints;
+    return false;
   }
   patch5(start, <u32>(j.at - start - 5));
+  return true;
 }
 
 // ---- the sections (core specification, 5.5) ----
@@ -189,17 +229,18 @@ function name(letter: u32, number: u32): void {
 
 const TYPES = memory.data<u8>([
   0x60, 1, 0x7f, 0, // a region
-  0x60, 6, 0x7f, 0x7e, 0x7f, 0x7f, 0x7f, 0x7e, 1, 0x7f, // READ, WRITE
+  0x60, 3, 0x7f, 0x7e, 0x7f, 1, 0x7f, // READ, WRITE
   0x60, 6, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7e, 1, 0x7f, // THICK, END_ON
-  0x60, 5, 0x7f, 0x7f, 0x7f, 0x7f, 0x7e, 0, // END, BAIL
+  0x60, 5, 0x7f, 0x7f, 0x7f, 0x7f, 0x7e, 0, // END
   0x60, 2, 0x7f, 0x7f, 1, 0x7f, // COND
   0x60, 3, 0x7f, 0x7e, 0x7e, 1, 0x7f, // CARRY, ARITH
   0x60, 2, 0x7e, 0x7e, 1, 0x7f, // MUL_OVER
   0x60, 1, 0x7e, 1, 0x7e, // BSWAP
   0x60, 3, 0x7e, 0x7e, 0x7e, 1, 0x7e, // DIV_WIDE
 ]);
-const TYPES_BYTES: usize = 4 + 10 + 10 + 8 + 6 + 7 + 6 + 5 + 7;
-const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 3, 4, 5, 6, 7, 5, 8, 2]);
+const TYPES_COUNT: u32 = 9;
+const TYPES_BYTES: usize = 4 + 7 + 10 + 8 + 6 + 7 + 6 + 5 + 7;
+const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 4, 5, 6, 7, 5, 8, 2]);
 
 const HINT_NAME = memory.data<u8>([
   0x6d, 0x65, 0x74, 0x61, 0x64, 0x61, 0x74, 0x61, 0x2e, 0x63, 0x6f, 0x64, 0x65, 0x2e, 0x62, 0x72, 0x61, 0x6e, 0x63, 0x68, 0x5f, 0x68, 0x69, 0x6e, 0x74,
@@ -237,7 +278,7 @@ export function wrapModule(count: u32): u32 {
   op2(1, 0);
   op2(0, 0);
   let at = begin(1);
-  op(9);
+  op(TYPES_COUNT);
   memory.copy(j.at, TYPES, TYPES_BYTES);
   j.at += TYPES_BYTES;
   finish(at);

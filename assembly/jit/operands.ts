@@ -1,9 +1,10 @@
 // Registers and memory operands of compiled code. Sizes are log2 bytes; values of 64 bits are i64 on the stack, smaller ones i32, zero-extended.
 import { Cpu } from "../cpu/state";
-import { BLOCK_PHYS } from "../interp/block-layout";
+import { BLOCK_COUNT } from "../interp/block-layout";
 import { Insn } from "../decode/insn";
 import { spillFlags } from "./flags";
-import { jit } from "./state";
+import { PLAIN, bail, popLabel, pushLabel } from "./flow";
+import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
 /** Locals of a region's function. */
@@ -11,7 +12,7 @@ export namespace L {
   export const CPU: u32 = 0;
   export const TR: u32 = 1; // read table
   export const TW: u32 = 2;
-  export const LEFT: u32 = 3; // Cpu.left
+  export const LEFT: u32 = 3; // Cpu.left, but for the pending instructions
   export const FT: u32 = 4; // lazy flags, as in the record
   export const E: u32 = 5;
   export const X: u32 = 6; // 32-bit temporaries
@@ -19,21 +20,27 @@ export namespace L {
   export const T: u32 = 8;
   export const AD: u32 = 9; // linear address of the operand
   export const H: u32 = 10; // wasm address of the operand
-  export const A: u32 = 11; // first operand and result of the last flag-setting operation
+  export const A: u32 = 11; // first operand and result of the last operation that set all flags
   export const R: u32 = 12;
-  export const CY: u32 = 13; // carry kept by INC and DEC
-  export const CY2: u32 = 14; // a condition
-  export const I32S: u32 = 14;
-  export const FA: u32 = 15; // the same for 64 bits; flA and flR of the record in the dynamic state
-  export const FR: u32 = 16;
-  export const RIP: u32 = 17; // of the entry
-  export const AD64: u32 = 18;
-  export const X64: u32 = 19;
-  export const Y64: u32 = 20;
-  export const T64: u32 = 21;
-  export const I64S: u32 = 7;
-  export const V: u32 = 22;
-  export const GPR: u32 = 23;
+  export const N: u32 = 13; // result of an INC or DEC behind it
+  export const O: u32 = 14; // result of a rotation behind it
+  export const CY: u32 = 15;
+  export const CY2: u32 = 16; // a condition
+  export const I32S: u32 = 16;
+  export const FA: u32 = 17; // the same for 64 bits; flA and flR of the record in the dynamic state
+  export const FR: u32 = 18;
+  export const N64: u32 = 19;
+  export const O64: u32 = 20;
+  export const P64: u32 = 21;
+  export const RIP: u32 = 22; // of the entry
+  export const NEXT: u32 = 23; // where the region is left for
+  export const AD64: u32 = 24;
+  export const X64: u32 = 25;
+  export const Y64: u32 = 26;
+  export const T64: u32 = 27;
+  export const I64S: u32 = 11;
+  export const V: u32 = 28;
+  export const GPR: u32 = 29;
 }
 
 /** Functions of the core that regions import, in the order of module.ts. */
@@ -42,15 +49,14 @@ export namespace Fn {
   export const WRITE: u32 = 1;
   export const THICK: u32 = 2;
   export const END: u32 = 3;
-  export const BAIL: u32 = 4;
-  export const COND: u32 = 5;
-  export const CARRY: u32 = 6;
-  export const MUL_OVER: u32 = 7;
-  export const BSWAP: u32 = 8;
-  export const ARITH: u32 = 9;
-  export const DIV_WIDE: u32 = 10;
-  export const END_ON: u32 = 11;
-  export const COUNT: u32 = 12;
+  export const COND: u32 = 4;
+  export const CARRY: u32 = 5;
+  export const MUL_OVER: u32 = 6;
+  export const BSWAP: u32 = 7;
+  export const ARITH: u32 = 8;
+  export const DIV_WIDE: u32 = 9;
+  export const END_ON: u32 = 10;
+  export const COUNT: u32 = 11;
 }
 
 // @ts-ignore: decorator
@@ -61,6 +67,10 @@ export namespace Fn {
 @inline export function lt(s: u32): u32 { return s == 3 ? L.T64 : L.T; }
 // @ts-ignore: decorator
 @inline export function la(s: u32): u32 { return s == 3 ? L.FA : L.A; }
+// @ts-ignore: decorator
+@inline export function ln(s: u32): u32 { return s == 3 ? L.N64 : L.N; }
+// @ts-ignore: decorator
+@inline export function lo(s: u32): u32 { return s == 3 ? L.O64 : L.O; }
 // @ts-ignore: decorator
 @inline export function lr(s: u32): u32 { return s == 3 ? L.FR : L.R; }
 
@@ -97,6 +107,7 @@ function useReg(n: u32): void { jit().used |= 1 << n; }
 export function dirtyReg(n: u32): void {
   const j = jit();
   j.used |= 1 << n;
+  j.everDirty |= 1 << n;
   j.dirty |= 1 << n;
 }
 
@@ -148,18 +159,20 @@ export function popReg(offset: u32, s: u32): void {
 }
 
 /** Pushes the instruction pointer `delta` bytes behind the block's start, as i64. */
-export function pushRip(delta: i32): void {
-  const j = jit();
+export function pushRip(delta: i32): void { pushRipAt(jit().delta + delta); }
+/** Pushes the instruction pointer `d` bytes behind the region's entry, as i64. */
+export function pushRipAt(d: i32): void {
   get(L.RIP);
-  const d = j.delta + delta;
-  if (d) {
+  if (!d) return;
+  if (jit().code64) {
     i64c(d);
     op(W.I64_ADD);
+    return;
   }
-  if (!j.code64) {
-    i64c(0xffff_ffff);
-    op(W.I64_AND);
-  }
+  op(W.I32_WRAP);
+  i32c(d);
+  op(W.I32_ADD);
+  op(W.I64_EXTEND_U);
 }
 
 const ZERO: u32 = <u32>offsetof<Cpu>("zero");
@@ -231,11 +244,13 @@ export function spill(): void {
   spillFlags();
 }
 
-/** The last parameters of the core's functions: record, block with a small number, budget, instruction pointer of the block. */
-export function pushPlace(note: u32): void {
+/** The last parameters of the core's functions: block, budget behind it, instruction pointer of the block. */
+export function pushPlace(): void {
   const j = jit();
-  i32c(<i32>(j.block | note));
+  i32c(<i32>j.block);
   get(L.LEFT);
+  i32c(j.pending + <i32>load<u16>(j.block, BLOCK_COUNT));
+  op(W.I32_SUB);
   pushRip(0);
 }
 
@@ -245,7 +260,7 @@ export const SIZE_128_ALIGNED: u32 = 5;
 
 /**
  * Takes the linear address from the stack and leaves the operand's wasm address there. The fast path is the interpreter's; the slow one
- * faults, or returns 0 when the instruction is the interpreter's business: the region is left before it.
+ * returns 0 when the instruction faults or is the interpreter's business for another reason: the region is left before it.
  */
 export function access(s: u32, write: bool): void {
   const wide = jit().wide;
@@ -294,17 +309,17 @@ export function access(s: u32, write: bool): void {
   mem(W.I32_LOAD, 8);
   op(W.I32_ADD);
   op(W.ELSE);
-  spill();
   get(L.CPU);
   get(ad);
   if (!wide) op(W.I64_EXTEND_U);
-  i32c(<i32>jit().ip);
-  pushPlace(s);
+  i32c(s);
   call(write ? Fn.WRITE : Fn.READ);
   tee(L.H);
   op(W.I32_EQZ);
   hintedIf(W.VOID, false);
-  op(W.RETURN);
+  pushLabel(PLAIN, 0, 2);
+  bail(write ? Left.WRITE : Left.READ);
+  popLabel(2);
   op(W.END);
   get(L.H);
   op(W.END);

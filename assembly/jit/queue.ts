@@ -1,79 +1,148 @@
-// When what is compiled: hot blocks queue up and become regions in batches.
+// When what is compiled: a hot block becomes the entry of a region at once, while its address space is the current one; regions wait for others and
+// become one module. And when they go: each region is listed at the pages that it was compiled from.
 import { Cpu, EFER_LMA, cpuAt } from "../cpu/state";
 import { BLOCK_HASH, BLOCK_HASH_BITS } from "../layout";
 import { jitInstall, jitPhase, jitReset } from "../imports";
-import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_REGION_LINES, BLOCK_VALID } from "../interp/block-layout";
-import { lines } from "../interp/blocks";
+import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_VALID } from "../interp/block-layout";
 import { instructionCount } from "../interp/mode";
 import { shared } from "../machine";
+import { INFO_FLAGS, INFO_ROM, pageInfo } from "../mmu/physical";
 import { newGeneration } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
-import { BODIES, HINTS, HINT_ENDS, MAX_BATCH, NODE_BLOCK, NODE_OFF, OUT, QUEUE, SIZES, jit } from "./state";
+import { BODIES, ENTRIES, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, OUT, PAGE_LINES, PAGE_NUMBER, REFS, jit } from "./state";
 
-/** How long a hot block waits for others, in instructions. */
+/** How long an emitted region waits for others, in instructions. */
 const PATIENCE: u64 = 300_000;
-const MAX_BODIES: usize = 0x30_0000;
+const MAX_BODIES: usize = 0x20_0000;
+/** The heat of a block whose region waits; it counts down like any other and never gets far. */
+const WAITING: i32 = 0x7fff_0000;
+const WAITING_LEAST: i32 = 0x7000_0000;
 
-/** A block has been executed often enough. Tells whether it is compiled by now. */
+// @ts-ignore: decorator
+@inline function compiled(heat: i32): bool { return heat < 0 || heat > WAITING_LEAST; }
+
+/** A block, at Cpu.rip, has been executed often enough. Tells whether it is compiled by now. */
 export function heated(cpu: Cpu, block: usize): bool {
   const j = jit();
-  if (!j.queued) j.queuedAt = instructionCount(cpu);
-  store<u32>(QUEUE + (j.queued << 2), <u32>block);
-  j.queued++;
-  if (j.queued < j.batch) return false;
-  compileQueue(cpu);
+  if (j.slots + j.pendingRegions >= j.maxSlots || j.refs + MAX_PAGES > MAX_REFS) forgetRegions();
+  if (!j.pendingRegions) {
+    j.at = BODIES;
+    j.hintAt = HINTS;
+    j.pendingAt = instructionCount(cpu);
+  }
+  jitPhase(1);
+  growRegion(cpu, block);
+  j.wide = j.code64 | u32((cpu.efer & EFER_LMA) != 0);
+  const emitted = emitRegion();
+  jitPhase(0);
+  if (!emitted) {
+    j.abandoned++;
+    return false;
+  }
+  j.compiledInsns += j.insns;
+  for (let k: u32 = 0; k < j.pages; k++) {
+    if (load<u64>(PAGE_LINES + (k << 3))) addRef(load<u32>(PAGE_NUMBER + (k << 2)), block, load<u64>(PAGE_LINES + (k << 3)));
+  }
+  store<u32>(ENTRIES + (j.pendingRegions << 2), <u32>block);
+  store<u32>(HINT_ENDS + (j.pendingRegions << 2), <u32>j.hintAt);
+  j.pendingRegions++;
+  store<i32>(block, WAITING, BLOCK_HEAT);
+  if (j.pendingRegions < j.batch && j.at < BODIES + MAX_BODIES) return false;
+  install();
   return load<i32>(block, BLOCK_HEAT) < 0;
 }
 
-/** Compiles the queue when it has waited long enough. */
+/** Makes the waiting regions live when they have waited long enough. */
 export function compileDue(cpu: Cpu): void {
   const j = jit();
-  if (j.queued && instructionCount(cpu) - j.queuedAt > PATIENCE) compileQueue(cpu);
+  if (j.pendingRegions && instructionCount(cpu) - j.pendingAt > PATIENCE) install();
 }
 
-export function compileQueue(cpu: Cpu): void {
+function install(): void {
   const j = jit();
-  const queued = j.queued;
-  j.queued = 0;
-  jitPhase(1);
-  if (j.slots + queued > j.maxSlots) forgetRegions();
-  j.at = BODIES;
-  j.hintAt = HINTS;
-  let count: u32 = 0;
-  for (let k: u32 = 0; k < queued; k++) {
-    const block = <usize>load<u32>(QUEUE + (k << 2));
-    if (!load<u16>(block, BLOCK_VALID) || j.at > BODIES + MAX_BODIES) continue;
-    growRegion(block);
-    j.wide = j.code64 | u32((cpu.efer & EFER_LMA) != 0);
-    emitRegion();
-    j.compiledInsns += j.insns;
-    let mask: u64 = 0;
-    for (let n: u32 = 0; n < j.nodes; n++) mask |= lines(load<u32>(NODE_OFF + (n << 2)), load<u16>(<usize>load<u32>(NODE_BLOCK + (n << 2)), BLOCK_LENGTH));
-    store<u64>(block, mask, BLOCK_REGION_LINES);
-    store<u32>(SIZES + (count << 2), <u32>block);
-    store<u32>(HINT_ENDS + (count << 2), <u32>j.hintAt);
-    count++;
-  }
-  if (!count) {
-    jitPhase(0);
-    return;
-  }
+  const count = j.pendingRegions;
+  j.pendingRegions = 0;
   const length = wrapModule(count);
   const first = j.slotBase + j.slots;
   jitPhase(0);
   jitInstall(OUT, length, first, count);
-  for (let k: u32 = 0; k < count; k++) store<i32>(<usize>load<u32>(SIZES + (k << 2)), -<i32>(first + k), BLOCK_HEAT);
+  for (let k: u32 = 0; k < count; k++) {
+    const block = <usize>load<u32>(ENTRIES + (k << 2));
+    if (block) store<i32>(block, -<i32>(first + k), BLOCK_HEAT);
+  }
   j.slots += count;
   j.regions += count;
   j.modules++;
   j.moduleBytes += length;
 }
 
-/** A region lost one of its blocks. */
-export function dropRegion(block: usize): void {
-  jit().dropped++;
-  store<i32>(block, <i32>jit().threshold, BLOCK_HEAT);
+// ---- which regions a page's code is part of ----
+
+// A reference: u32 next (1 + index), u32 entry block, u64 lines, u32 page. The flags of a page hold the first one, shifted left by one.
+const REF_BYTES: usize = 24;
+// @ts-ignore: decorator
+@inline function refAt(n: u32): usize { return REFS + <usize>(n - 1) * REF_BYTES; }
+
+function addRef(page: u32, block: usize, lines: u64): void {
+  const j = jit();
+  let n = j.freeRef;
+  if (n) j.freeRef = load<u32>(refAt(n));
+  else n = ++j.refs;
+  const info = pageInfo(<u64>page << 12);
+  const flags = load<u32>(info, INFO_FLAGS);
+  const ref = refAt(n);
+  store<u32>(ref, flags >> 1);
+  store<u32>(ref, <u32>block, 4);
+  store<u64>(ref, lines, 8);
+  store<u32>(ref, page, 16);
+  store<u32>(info, (flags & INFO_ROM) | (n << 1), INFO_FLAGS);
+}
+
+/** Somebody writes those lines of the page: regions compiled from them go. Tells whether there were any. */
+export function dropRegionsAt(info: usize, lines: u64): bool {
+  const j = jit();
+  let before: u32 = 0;
+  let n = load<u32>(info, INFO_FLAGS) >> 1;
+  let any = false;
+  while (n) {
+    const ref = refAt(n);
+    const next = load<u32>(ref);
+    if (load<u64>(ref, 8) & lines) {
+      const block = <usize>load<u32>(ref, 4);
+      const heat = load<i32>(block, BLOCK_HEAT);
+      if (compiled(heat)) {
+        if (heat > 0) withdraw(block);
+        store<i32>(block, <i32>j.threshold, BLOCK_HEAT);
+        j.dropped++;
+        any = true;
+      }
+      if (before) store<u32>(refAt(before), next);
+      else store<u32>(info, (load<u32>(info, INFO_FLAGS) & INFO_ROM) | (next << 1), INFO_FLAGS);
+      store<u32>(ref, j.freeRef);
+      store<u32>(ref, ~0, 16);
+      j.freeRef = n;
+    } else before = n;
+    n = next;
+  }
+  return any;
+}
+
+/** A waiting region is not to be made live. */
+function withdraw(block: usize): void {
+  for (let k: u32 = 0; k < jit().pendingRegions; k++) if (<usize>load<u32>(ENTRIES + (k << 2)) == block) store<u32>(ENTRIES + (k << 2), 0);
+}
+
+function clearRefs(): void {
+  const j = jit();
+  for (let n: u32 = 1; n <= j.refs; n++) {
+    const page = load<u32>(refAt(n), 16);
+    if (page == ~0) continue;
+    const info = pageInfo(<u64>page << 12);
+    store<u32>(info, load<u32>(info, INFO_FLAGS) & INFO_ROM, INFO_FLAGS);
+  }
+  j.refs = 0;
+  j.freeRef = 0;
 }
 
 /** Takes all regions back; their blocks count from the start. */
@@ -81,17 +150,17 @@ export function forgetRegions(): void {
   const j = jit();
   for (let slot = BLOCK_HASH; slot < BLOCK_HASH + (<usize>4 << BLOCK_HASH_BITS); slot += 4) {
     for (let block = <usize>load<u32>(slot); block; block = <usize>load<u32>(block, BLOCK_HASH_NEXT)) {
-      if (load<i32>(block, BLOCK_HEAT) < 0) store<i32>(block, <i32>j.threshold, BLOCK_HEAT);
+      if (compiled(load<i32>(block, BLOCK_HEAT))) store<i32>(block, <i32>j.threshold, BLOCK_HEAT);
     }
   }
-  for (let k: u32 = 0; k < j.queued; k++) store<i32>(<usize>load<u32>(QUEUE + (k << 2)), <i32>j.threshold, BLOCK_HEAT);
   releaseSlots();
 }
 
 /** The cache of blocks is emptied. */
 export function releaseSlots(): void {
   const j = jit();
-  j.queued = 0;
+  j.pendingRegions = 0;
+  clearRefs();
   if (!j.slots) return;
   for (let c: u32 = 0; c < shared().cpus; c++) newGeneration(cpuAt(c));
   jitReset(j.slotBase, j.slots);
@@ -100,10 +169,11 @@ export function releaseSlots(): void {
 }
 
 /** Switches the compiler on: hot blocks after `threshold` executions, `batch` regions in a module, table slots from `slotBase` on. */
-export function enable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32): void {
+export function enable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32, maxInsns: u32): void {
   const j = jit();
   j.threshold = threshold;
   j.batch = min(max(batch, 1), MAX_BATCH);
   j.maxSlots = maxSlots;
   j.slotBase = slotBase;
+  j.maxInsns = maxInsns;
 }

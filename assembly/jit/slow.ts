@@ -1,5 +1,4 @@
-// What compiled code calls. Whatever may have effects beyond registers and plain memory is left to the interpreter: these functions then
-// set the record to the state before the instruction, and the region is left.
+// What compiled code calls. An access that may have effects beyond plain memory, or faults, is left to the interpreter: the region is left before it.
 import { Cpu, CR0_AM } from "../cpu/state";
 import { cond, getArith, getCF } from "../cpu/flags";
 import { INSN_BYTES, Insn } from "../decode/insn";
@@ -7,7 +6,7 @@ import { BLOCK_COUNT } from "../interp/block-layout";
 import { unpatch } from "../interp/mode";
 import { INFO_LINES, hostOf, isRom, pageInfo, readPhys } from "../mmu/physical";
 import { readTable, writeTable } from "../mmu/tlb";
-import { translate } from "../mmu/access";
+import { tryTranslate } from "../mmu/access";
 import { USER, WRITE } from "../mmu/walk";
 import { dispatch, dispatchEnd } from "../ops/dispatch";
 import { Hot } from "../generated/hot";
@@ -24,52 +23,38 @@ import { BOUNCE, Left, countExit } from "./state";
   cpu.brip = brip;
 }
 
-/** The interpreter goes on with the instruction at `ip`, which has not begun. */
-function handOver(cpu: Cpu, ip: usize, reason: u32): usize {
-  countExit(reason);
-  const i = changetype<Insn>(ip);
-  cpu.left += <i32>load<u16>(cpu.block, BLOCK_COUNT) - <i32>i.idx;
-  cpu.rip = (cpu.brip + <u64>i.off - <u64>i.len) & cpu.addrMask;
-  cpu.bail = 1;
-  return 0;
-}
-
 // @ts-ignore: decorator
 @inline function bytesOf(code: u32): u32 { return code >= 4 ? 16 : 1 << code; }
 
-/** Wasm address of an operand that the fast path did not find; 0 to leave the region. `note` is the block with the size code. */
-export function jitRead(cpu: Cpu, lin: u64, ip: usize, note: usize, left: i32, brip: u64): usize {
-  const code = <u32>note & 7;
+/** Wasm address of an operand, size by its code, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB. */
+export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
   const size = bytesOf(code);
-  place(cpu, ip, note & ~7, left, brip);
   const user = cpu.cpl == 3;
-  if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return handOver(cpu, ip, Left.READ);
+  if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return 0;
   const access: u32 = user ? USER : 0;
-  if ((<u32>lin & 0xfff) + size <= 0x1000) {
-    const host = hostOf(translate(cpu, lin, access));
-    return host ? host : handOver(cpu, ip, Left.READ);
-  }
-  if (size == 16) return handOver(cpu, ip, Left.READ);
-  if (!hostOf(translate(cpu, lin, access))) return handOver(cpu, ip, Left.READ);
+  const first = tryTranslate(cpu, lin, access);
+  if (first == ~0) return 0;
+  const host = hostOf(first);
+  if (!host || (<u32>lin & 0xfff) + size <= 0x1000) return host;
+  if (size == 16) return 0;
   for (let k: u32 = 0; k < size; k++) {
     const at = lin >> 32 ? lin + <u64>k : (lin + <u64>k) & cpu.addrMask;
-    const host = hostOf(translate(cpu, at, access));
-    if (!host) return handOver(cpu, ip, Left.READ);
-    store<u8>(BOUNCE + k, load<u8>(host));
+    const phys = tryTranslate(cpu, at, access);
+    const from = phys == ~0 ? 0 : hostOf(phys);
+    if (!from) return 0;
+    store<u8>(BOUNCE + k, load<u8>(from));
   }
   return BOUNCE;
 }
 
-export function jitWrite(cpu: Cpu, lin: u64, ip: usize, note: usize, left: i32, brip: u64): usize {
-  const code = <u32>note & 7;
+export function jitWrite(cpu: Cpu, lin: u64, code: u32): usize {
   const size = bytesOf(code);
-  place(cpu, ip, note & ~7, left, brip);
   const user = cpu.cpl == 3;
-  if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return handOver(cpu, ip, Left.WRITE);
-  const phys = translate(cpu, lin, user ? USER | WRITE : WRITE);
+  if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return 0;
+  const phys = tryTranslate(cpu, lin, user ? USER | WRITE : WRITE);
+  if (phys == ~0) return 0;
   const host = hostOf(phys);
-  if (!host || isRom(phys) || (load<u64>(pageInfo(phys), INFO_LINES) & lines(<u32>phys & 0xfff, size)) != 0) return handOver(cpu, ip, Left.WRITE);
-  return host;
+  return !host || isRom(phys) || (load<u64>(pageInfo(phys), INFO_LINES) & lines(<u32>phys & 0xfff, size)) != 0 ? 0 : host;
 }
 
 /** A thick operation; 1 when something wants the region to be left behind it. */
@@ -78,7 +63,7 @@ export function jitThick(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, 
   cpu.leave = 0;
   if (op == Hot.RDTSC) rdtsc(cpu, changetype<Insn>(ip));
   else dispatch(cpu, ip, op);
-  if (!cpu.leave) return 0;
+  if (!cpu.leave && cpu.left == left) return 0; // a shorter budget is met by the interpreter
   countExit(Left.STOP);
   unpatch(cpu);
   const i = changetype<Insn>(ip);
@@ -104,13 +89,7 @@ export function jitEndOn(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, 
   cpu.leave = 0;
   cpu.rip = next;
   dispatchEnd(cpu, ip, op - 0x2000);
-  return u32(cpu.leave != 0 || cpu.rip != next || cpu.jumpKey != key || cpu.tlbRead != read || cpu.tlbWrite != write);
-}
-
-/** The rest of the block is interpreted, from this instruction on. */
-export function jitBail(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
-  place(cpu, ip, block, left, brip);
-  handOver(cpu, ip, Left.REFUSED);
+  return u32(cpu.leave != 0 || cpu.left != left || cpu.rip != next || cpu.jumpKey != key || cpu.tlbRead != read || cpu.tlbWrite != write);
 }
 
 export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }

@@ -1,11 +1,13 @@
-// The compiler's working memory: one record at a fixed place, tables behind it. Nothing in it outlives a batch but the queue and the counters.
+// The compiler's working memory: one record at a fixed place, tables behind it. Only the pending batch, the region references and the
+// counters outlive the emission of a region.
 import { JIT_BASE } from "../layout";
 
-/** Blocks of one region at most: sets of them are 64-bit masks. */
-export const MAX_NODES: u32 = 64;
-export const MAX_REGION_INSNS: u32 = 400;
-export const MAX_BATCH: u32 = 64;
+/** Blocks of one region at most; a block that is reached through several calls counts for each. */
+export const MAX_NODES: u32 = 160;
 export const NO_NODE: u32 = 255;
+export const MAX_PAGES: u32 = 24;
+export const MAX_CONTEXTS: u32 = 64;
+export const MAX_BATCH: u32 = 64;
 
 /** What is known about the arithmetic flags while code is emitted. */
 export namespace Fl {
@@ -14,11 +16,23 @@ export namespace Fl {
   export const ADD: u32 = 2; // first operand and result in locals, unextended; size in `flagSize`
   export const SUB: u32 = 3;
   export const LOGIC: u32 = 4;
-  export const INC: u32 = 5; // the old carry in a local of its own
-  export const DEC: u32 = 6;
-  export const SHL: u32 = 7; // count in `flagCount`
-  export const SHR: u32 = 8;
-  export const SAR: u32 = 9;
+  export const SHL: u32 = 5; // count in `flagCount`
+  export const SHR: u32 = 6;
+  export const SAR: u32 = 7;
+}
+/** INC or DEC behind the operation that CF comes from; the result in a local of its own. */
+export namespace Step {
+  export const NONE: u32 = 0;
+  export const INC: u32 = 1;
+  export const DEC: u32 = 2;
+}
+/** Operations that replaced CF and OF alone. */
+export namespace Over {
+  export const NONE: u32 = 0;
+  export const ROL: u32 = 1; // result in a local
+  export const ROR: u32 = 2;
+  export const MUL32: u32 = 3; // the whole product
+  export const MUL64: u32 = 4; // both factors
 }
 
 /** Why compiled code returned to the interpreter's loop, other than by a branch. */
@@ -39,8 +53,8 @@ export class Jit {
   threshold: u32; // executions of a block before it is compiled; 0: the compiler is off
   batch: u32; // regions in a module
   maxSlots: u32;
-  queued: u32;
-  queuedAt: u64; // instruction count when the oldest entry of the queue came
+  pendingRegions: u32; // emitted and not yet live
+  pendingAt: u64; // instruction count when the oldest of them came
   slots: u32; // table slots in use
   slotBase: u32;
   regions: u64;
@@ -52,31 +66,50 @@ export class Jit {
   enteredAt: u64; // instruction count at the entry in progress, ~0 outside
   executed: u64; // instructions in them
   dropped: u64;
+  refs: u32; // page references that were handed out
+  freeRef: u32;
+  abandoned: u32; // regions that could not be compiled
+  maxInsns: u32; // instructions of one region at most
   // output
   at: usize;
   hintAt: usize;
   bodyStart: usize;
   // the region
   nodes: u32;
+  pages: u32;
+  contexts: u32;
   insns: u32;
   mode: u32;
   wide: u32; // registers are 64-bit locals
   code64: u32;
   entryOff: u32; // page offset of the entry
+  entryLin: u64;
+  reached: u32; // nodes that can be reached
   used: u32; // registers that appear, by number
-  dirty: u32; // registers whose locals are newer than the record, at this point
-  cleaned: u32; // the current block wrote everything back
+  everDirty: u32; // registers that are written
   pass: u32;
-  flagKind: u32;
-  flagSize: u32;
-  flagCount: u32;
   labels: u32; // depth of the label stack
-  position: u32; // of the block being emitted, in `order`
   long: u32; // EFER.LMA when regions were compiled
+  failed: u32; // the region cannot be compiled
+  points: u32; // saved points of the emission
   // the block
+  node: u32;
   block: usize;
   delta: i32; // of its start from the entry
   ip: usize;
+  // the state at this point of the emission; see `Point`
+  pending: i32; // instructions of finished blocks that `left` does not know yet
+  dirty: u32; // registers whose locals are newer than the record
+  cleaned: u32; // the current block wrote everything back
+  verified: u32; // pages whose mapping was checked on every way here
+  flagKind: u32;
+  flagSize: u32;
+  flagCount: u32;
+  stepKind: u32;
+  stepSize: u32;
+  overKind: u32;
+  overSize: u32;
+  touched: u32; // the current block changed the flags
 }
 
 // @ts-ignore: decorator
@@ -87,22 +120,41 @@ export class Jit {
 
 // Tables, one entry a node unless said otherwise.
 export const NODE_BLOCK: usize = JIT_BASE + 0x400; // u32
-export const NODE_OFF: usize = JIT_BASE + 0x500; // u32: page offset
-export const NODE_TAKEN: usize = JIT_BASE + 0x600; // u8
-export const NODE_FALL: usize = JIT_BASE + 0x640; // u8
-export const NODE_PREDS: usize = JIT_BASE + 0x700; // u64
-export const NODE_DOM: usize = JIT_BASE + 0x900; // u64
-export const NODE_LOOP: usize = JIT_BASE + 0xb00; // u64: body when it is the header of a loop
-export const NODE_DIRTY_IN: usize = JIT_BASE + 0xd00; // u32
-export const NODE_DIRTY_GEN: usize = JIT_BASE + 0xe00; // u32, bit 31: cleaned
-export const ORDER: usize = JIT_BASE + 0xf00; // u8 by position
-export const LABELS: usize = JIT_BASE + 0x1000; // u16 by depth: kind << 8 | node
-export const STACK: usize = JIT_BASE + 0x1200; // scratch
-export const QUEUE: usize = JIT_BASE + 0x1400; // u32 blocks
-export const SIZES: usize = JIT_BASE + 0x1800; // u32 by function of the batch: start of its body
-export const EXITS: usize = JIT_BASE + 0x1c00; // u64 by Left: how often
-export const BOUNCE: usize = JIT_BASE + 0x1f00; // an operand that crosses pages
+export const NODE_DELTA: usize = JIT_BASE + 0x800; // i32: linear distance from the entry
+export const NODE_DIRTY_IN: usize = JIT_BASE + 0xc00; // u32
+export const NODE_DIRTY_GEN: usize = JIT_BASE + 0x1000; // u32, bit 31: cleaned
+export const NODE_VERIFIED: usize = JIT_BASE + 0x1400; // u32: pages, at its end
+export const NODE_FLAGS_IN: usize = JIT_BASE + 0x1800; // u32: packed state of the flags
+export const NODE_FLAGS_OUT: usize = JIT_BASE + 0x1c00; // u32
+export const NODE_PATH: usize = JIT_BASE + 0x2000; // u32: instructions from here to the next budget check at most
+export const NODE_CONTEXT: usize = JIT_BASE + 0x2400; // u8
+export const NODE_PAGE: usize = JIT_BASE + 0x2500; // u8
+export const NODE_PAGE2: usize = JIT_BASE + 0x2600; // u8, NO_NODE when it stays in one
+export const NODE_TAKEN: usize = JIT_BASE + 0x2700; // u8
+export const NODE_FALL: usize = JIT_BASE + 0x2800; // u8
+export const NODE_PLACE: usize = JIT_BASE + 0x2900; // u8: position in reverse postorder, NO_NODE while unknown
+export const NODE_IDOM: usize = JIT_BASE + 0x2a00; // u8
+export const NODE_HEADER: usize = JIT_BASE + 0x2b00; // u8: an edge leads back to it
+export const NODE_WAYS: usize = JIT_BASE + 0x2c00; // u8: forward edges to it
+export const ORDER: usize = JIT_BASE + 0x2d00; // u8 by position
+export const LABELS: usize = JIT_BASE + 0x2e00; // u16 by depth: kind << 8 | node
+export const CONTEXT_PARENT: usize = JIT_BASE + 0x3200; // u8 by context
+export const CONTEXT_DEPTH: usize = JIT_BASE + 0x3240; // u8
+export const CONTEXT_RETURN: usize = JIT_BASE + 0x3300; // i32: delta of the return address
+export const CONTEXT_CALLEE: usize = JIT_BASE + 0x3400; // i32: delta of the function
+export const PAGE_DELTA: usize = JIT_BASE + 0x3500; // i32 by page: pages from the entry's
+export const PAGE_NUMBER: usize = JIT_BASE + 0x3600; // u32: physical
+export const PAGE_LINES: usize = JIT_BASE + 0x3700; // u64
+export const STACK: usize = JIT_BASE + 0x3800; // scratch
+/** Saved points: see flow.ts. */
+export const POINTS: usize = JIT_BASE + 0x5000;
+export const MAX_POINTS: u32 = 512;
+export const ENTRIES: usize = JIT_BASE + 0x3a00; // u32 by function of the batch: its entry block
+export const HINT_ENDS: usize = JIT_BASE + 0x3c00; // u32 by function of the batch: where its hints end
+export const EXITS: usize = JIT_BASE + 0x3e00; // u64 by Left: how often
+export const BOUNCE: usize = JIT_BASE + 0x3f00; // an operand that crosses pages
 export const OUT: usize = JIT_BASE + 0x1_0000; // the module
-export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely
-export const HINT_ENDS: usize = JIT_BASE + 0x1a00; // u32 by function of the batch: where its hints end
 export const BODIES: usize = JIT_BASE + 0x8_0000; // code bodies, before they are moved behind the header
+export const REFS: usize = JIT_BASE + 0x30_0000; // 24 bytes each, see queue.ts
+export const MAX_REFS: u32 = 40_000;
+export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely

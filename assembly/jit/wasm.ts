@@ -5,6 +5,7 @@ import { jit } from "./state";
 
 /** Opcodes that the emitters use. */
 export namespace W {
+  export const UNREACHABLE: u32 = 0x00;
   export const BLOCK: u32 = 0x02;
   export const LOOP: u32 = 0x03;
   export const IF: u32 = 0x04;

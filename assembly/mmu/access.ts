@@ -4,7 +4,7 @@ import { fault, faultCode, Vector } from "../cpu/fault";
 import { dataBreakpoint } from "../cpu/interrupt";
 import { Insn, seg } from "../decode/insn";
 import { INFO_LINES, hostOf, isRom, pageInfo, readPhys, writePhys } from "./physical";
-import { TAG_BUS, TAG_CODE, entryAt, fillEntry, readTable, writeTable } from "./tlb";
+import { TAG_BUS, TAG_CODE, entryAt, fetchEntryAt, fillEntry, readTable, writeTable } from "./tlb";
 import { FETCH, USER, WALK_GLOBAL, WALK_HUGE, WALK_LARGE, WRITE, walk } from "./walk";
 
 const PAGE: u64 = 0xfff;
@@ -27,13 +27,20 @@ function noteLarge(cpu: Cpu, lin: u64, facts: u64): void {
 }
 
 /** Physical address for a data access that stays in one page; fills the TLB. */
-export function translate(cpu: Cpu, lin: u64, access: u32): u64 {
+export function translate(cpu: Cpu, lin: u64, access: u32): u64 { return translateBy(cpu, lin, access, 0); }
+/** The same, ~0 when it would fault. */
+export function tryTranslate(cpu: Cpu, lin: u64, access: u32): u64 { return translateBy(cpu, lin, access, 2); }
+
+function translateBy(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   const table = access & WRITE ? writeTable(cpu, (access & USER) != 0) : readTable(cpu, (access & USER) != 0);
   const e = entryAt(table, lin);
   const page = lin & ~PAGE;
   if ((load<u64>(e) & ~PAGE) == page && load<u64>(e) != ~0) return (<u64>load<u32>(e, 12) << 12) | (lin & PAGE);
-  checkCanonical(cpu, lin);
-  const facts = walk(cpu, lin, access, 0);
+  if (probe) {
+    if ((cpu.efer & EFER_LMA) != 0 && <u64>((<i64>lin << 16) >> 16) != lin) return ~0;
+  } else checkCanonical(cpu, lin);
+  const facts = walk(cpu, lin, access, probe);
+  if (facts == ~0) return ~0;
   noteLarge(cpu, lin, facts);
   const phys = facts & ~PAGE;
   const host = hostOf(phys);
@@ -182,6 +189,14 @@ export function translateFetch(cpu: Cpu, lin: u64, probe: u32): u64 {
     faultCode(cpu, Vector.GP, 0);
   }
   return walk(cpu, lin, FETCH | (cpu.cpl == 3 ? USER : 0), probe);
+}
+
+/** Physical address of the page that instructions at `lin` are fetched from, ~0 when a fetch would fault; the page's accessed bit stays as it is. */
+export function mappedFetch(cpu: Cpu, lin: u64): u64 {
+  const e = fetchEntryAt(cpu.tlbExec, lin);
+  if (load<u64>(e) == (lin & ~PAGE)) return <u64>load<u32>(e, 12) << 12;
+  const facts = translateFetch(cpu, lin, 1);
+  return facts == ~0 ? ~0 : facts & ~PAGE;
 }
 
 /** Keeps the range of large pages known for INVLPG when a fetch cached one. */

@@ -15,7 +15,8 @@ export const TAG_CODE: u64 = 2; // a write must look for decoded code, or is to 
 @inline export function entryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & 0xfff0); }
 /** Entry of the fetch table: 2,048 per privilege. */
 // @ts-ignore: decorator
-@inline export function fetchEntryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & 0x7ff0); }
+@inline export function fetchEntryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & FETCH_ENTRIES_MASK); }
+export const FETCH_ENTRIES_MASK: u64 = 0x7ff0;
 
 export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u32, global: bool): void {
   store<u64>(entry, tag);

@@ -24,7 +24,7 @@ const NX: u64 = 0x8000_0000_0000_0000;
 const PHYS_BITS: u64 = 40; // as CPUID 8000_0008 reports
 const ADDRESS: u64 = 0x0000_00ff_ffff_f000;
 
-/** Physical address of the 4 KiB page that holds `lin`, with WALK_ bits. `probe` 1: no fault, no accessed bit, ~0 when not mapped. */
+/** Physical address of the 4 KiB page that holds `lin`, with WALK_ bits. `probe` 1: no fault, no accessed bit, ~0 when not mapped; 2: no fault, ~0 when there would be one. */
 export function walk(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   if (!(cpu.cr0 & CR0_PG)) return (lin & ~0xfff & <u64><i64><i32>cpu.a20Mask) & 0x0000_ffff_ffff_f000;
   return cpu.cr4 & CR4_PAE ? walkLevels<u64>(cpu, lin, access, probe) : walkLevels<u32>(cpu, lin, access, probe);
@@ -103,7 +103,7 @@ function walkLevels<E>(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
     table = entry & (wide ? ADDRESS : 0xffff_f000);
     level--;
   }
-  if (!probe) {
+  if (probe != 1) {
     const last = depth - 1;
     for (let k = 0; k <= last; k++) {
       const s = changetype<StaticSlots>(SLOTS + <usize>k * 16);

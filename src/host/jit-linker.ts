@@ -10,13 +10,15 @@ export interface JitOptions {
   batch?: number;
   /** Regions that live at once; all are dropped when there would be more. */
   maxRegions?: number;
+  /** Guest instructions in one region at most. */
+  maxInstructions?: number;
 }
 
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
-export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384 };
+export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384, maxInstructions: 500 };
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
-const FUNCTIONS = ['jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitBail', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn'];
+const FUNCTIONS = ['jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn'];
 const TABLE_STEP = 1024;
 
 /** Makes the modules that the core emits live, in the core's own function table. */
@@ -54,7 +56,7 @@ export class JitLinker {
 
   /** Switches the compiler of a core on, whose `words` these are. */
   enable(exports: WebAssembly.Exports, options: JitOptions = {}): void {
-    const { threshold, batch, maxRegions } = { ...JIT_DEFAULTS, ...options };
+    const { threshold, batch, maxRegions, maxInstructions } = { ...JIT_DEFAULTS, ...options };
     const table = exports['table'];
     const start = exports['jitEnable'];
     if (!(table instanceof WebAssembly.Table) || typeof start !== 'function') {
@@ -64,7 +66,7 @@ export class JitLinker {
     this.#table = table;
     const functions = FUNCTIONS.map((name, k) => [`f${k}`, exports[name]] as const);
     this.#imports = { e: { ...Object.fromEntries(functions), m: this.#memory } as WebAssembly.ModuleImports };
-    start(threshold, batch, maxRegions, table.length);
+    start(threshold, batch, maxRegions, table.length, maxInstructions);
   }
 
   #install(at: number, length: number, first: number, count: number): void {

@@ -142,8 +142,9 @@ export const runScenario = (cores: FuzzCores, { mode: { mode, paging, cpl }, see
     core.setMode(mode, { paging, cpl });
     core.ram.set(fill, DATA);
     core.ram.fill(0, STACK - 0x1800, STACK + 0x1800);
-    core.ram.fill(0xcc, CODE & ~0xfff, (CODE & ~0xfff) + CODE_BYTES);
-    core.set(CODE, bytes);
+    const code = new Uint8Array(CODE_BYTES).fill(0xcc);
+    code.set(bytes, CODE & 0xfff);
+    core.set(CODE & ~0xfff, code);
     for (let n = 0; n < 16; n++) core.xmm(n).set(fill.subarray(16 * n, 16 * n + 16));
     if (paging) {
       core.setPage(READ_ONLY, 5);
