@@ -15,7 +15,7 @@ export interface JitOptions {
 }
 
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
-export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384, maxInstructions: 500 };
+export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384, maxInstructions: 200 };
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = ['jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn'];
