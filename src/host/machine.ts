@@ -10,7 +10,7 @@ import { BootMemory } from './boot/boot-memory.js';
 import { firmwareMemoryTypes } from './boot/cpu-setup.js';
 import { EBDA, LOW_END, MIN_RAM_BYTES } from './boot/e820.js';
 import type { Arch, BootReport } from './boot/linux.js';
-import { bootKernel, type BootOptions, bootSector } from './boot/load.js';
+import { bootKernel, type BootOptions, bootSector, type KernelBoot } from './boot/load.js';
 import { planRom } from './boot/rom.js';
 import { buildSmbios, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
@@ -65,6 +65,8 @@ export interface MachineOptions {
   /** A virtio entropy device; `true` draws from the seed. */
   rng?: boolean | EntropyBackend;
   nics?: readonly NetworkCard[];
+  /** Told of the built-in BIOS before it starts: the moment for ROMs of its owner to put in their services and boot sources. */
+  onFirmware?: (firmware: Firmware, machine: Machine) => void;
   /** The machine's clock, made before it for what shares its time, such as a network. */
   clock?: VirtualClock;
   debugExitPort?: number;
@@ -120,6 +122,7 @@ export class Machine {
   #anchorMs = 0;
   #verdict: Verdict | undefined;
   #resetRequest: ResetCause | undefined;
+  #kernelRequest: Promise<KernelBoot> | undefined;
   #running = false;
   #paused = false;
   #yield = false;
@@ -186,8 +189,11 @@ export class Machine {
       onReset: cause => this.#requestReset(cause),
       onDebugExit: code => this.#end({ reason: 'debug-exit', code }),
     });
-    if (options.boot.kind === 'firmware') this.firmware = this.#createFirmware(options.boot.order, share);
-    this.#load();
+    if (options.boot.kind === 'firmware') {
+      this.firmware = this.#createFirmware(options.boot.order, share);
+      options.onFirmware?.(this.firmware, this);
+    }
+    this.#load(options.boot);
   }
 
   /** Instructions executed since power-on. */
@@ -242,6 +248,13 @@ export class Machine {
     this.#paused = false;
     this.#resumed?.();
     this.#park();
+  }
+
+  /** Starts a kernel in the place of what runs now, as its loader would, on a machine as after power-on. Time goes on. A later reset boots as ever. */
+  startKernel(boot: Promise<KernelBoot>): void {
+    boot.catch(() => {});
+    this.#kernelRequest = boot;
+    this.#interrupt();
   }
 
   /** Presses the ACPI power button. */
@@ -303,7 +316,12 @@ export class Machine {
     let turnMs = this.#wall.now();
     const timeoutNs = Math.floor(this.#options.timeoutNs ?? Infinity);
     for (;;) {
-      if (this.#resetRequest !== undefined) this.#reset();
+      if (this.#kernelRequest !== undefined) {
+        // Time stands still until the kernel is ready.
+        const boot = await this.#kernelRequest;
+        this.#kernelRequest = undefined;
+        if (this.#verdict === undefined) this.#reset(boot);
+      } else if (this.#resetRequest !== undefined) this.#reset(this.#options.boot);
       if (this.#verdict !== undefined) return this.#verdict;
       if (this.#paused) await this.#standStill();
       else {
@@ -407,14 +425,14 @@ export class Machine {
     }
   }
 
-  #reset(): void {
+  #reset(boot: BootOptions): void {
     this.#resetRequest = undefined;
     const { ram } = this.core;
     for (let at = 0; at < ram.length; at += CLEAR_BYTES) {
       const chunk = ram.subarray(at, at + CLEAR_BYTES);
       if (!isZero(chunk)) chunk.fill(0);
     }
-    this.#load();
+    this.#load(boot);
   }
 
   #timerArmed(atNs: number): void {
@@ -428,8 +446,8 @@ export class Machine {
   }
 
   /** Power-on: firmware's work, then the guest's image. */
-  #load(): void {
-    const { boot, memoryBytes } = this.#options;
+  #load(boot: BootOptions): void {
+    const { memoryBytes } = this.#options;
     const cpu = this.core.cpu(0);
     this.core.reset(0);
     this.core.setA20(0, true);

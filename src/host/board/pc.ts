@@ -14,6 +14,7 @@ import { IoApic } from '../devices/ioapic.js';
 import { KvmClock } from '../devices/kvm-clock.js';
 import { Lapic, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST } from '../devices/lapic.js';
 import type { NicModel } from '../devices/nic-models.js';
+import type { PciDevice } from '../devices/pci-config.js';
 import { HostBridge440fx, IsaBridgePiix3, PCI_CONFIG_ADDRESS_PORT, PCI_CONFIG_DATA_PORT, PciHost } from '../devices/pci.js';
 import { Pic8259 } from '../devices/pic8259.js';
 import { Pit8254 } from '../devices/pit8254.js';
@@ -219,6 +220,11 @@ export class PcBoard {
       pciInterrupt: (slot, pin) => PIRQ_IRQS[this.#pci.pirqOf(slot, pin + 1)],
       pciIrqs: PIRQ_IRQS,
     };
+  }
+
+  /** Bus, device and function of a plugged device in PCI's 16 bits. */
+  pciLocation(device: PciDevice): number {
+    return this.#pci.slotOf(device) << 3;
   }
 
   /** The built-in firmware's way in. */

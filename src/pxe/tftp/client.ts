@@ -37,6 +37,8 @@ export interface TftpDownloadOptions extends TftpTransferOptions {
   readonly onOpen?: (agreed: { readonly size: number | undefined; readonly blksize: number; readonly windowsize: number }) => void;
   /** Take the size from the OACK and end with error 8, as PXE ROMs do (their "tsize probe"). */
   readonly probe?: boolean;
+  /** While true the server is kept waiting at the end of a window, as the reader has enough; `resume` goes on. */
+  readonly hold?: () => boolean;
   readonly onDone: (result: TftpResult) => void;
 }
 
@@ -96,6 +98,10 @@ abstract class TftpTransfer {
   /** The server agreed to options. */
   protected abstract accept(): void;
   protected abstract get bytes(): number;
+  /** It is this end that keeps the other waiting. */
+  protected get paused(): boolean {
+    return false;
+  }
 
   start(): void {
     this.#request();
@@ -239,6 +245,7 @@ abstract class TftpTransfer {
       this.options.endpoint.close();
       return;
     }
+    if (this.paused) return this.arm();
     const { retries = 5, file, server } = this.options;
     if (this.#silences >= retries) {
       if (this.#peer) {
@@ -263,6 +270,7 @@ export class TftpDownload extends TftpTransfer {
   protected readonly op = 'rrq';
   readonly #options: TftpDownloadOptions;
   #receiver: BlockReceiver | undefined;
+  #held: number | undefined;
 
   constructor(options: TftpDownloadOptions) {
     super(options, options.onDone);
@@ -311,12 +319,28 @@ export class TftpDownload extends TftpTransfer {
     this.#receiver?.acknowledge();
   }
 
+  protected override get paused(): boolean {
+    return this.#held !== undefined;
+  }
+
+  /** The reader wants more. */
+  resume(): void {
+    const block = this.#held;
+    if (block === undefined || this.finished) return;
+    this.#held = undefined;
+    this.send({ op: 'ack', block });
+    this.arm();
+  }
+
   #open(): BlockReceiver {
     if (!this.#receiver) {
       this.#receiver = new BlockReceiver({
         ...this.agreed,
         onData: bytes => this.#options.onData?.(bytes),
-        sendAck: block => this.send({ op: 'ack', block }),
+        sendAck: block => {
+          this.#held = this.#receiver !== undefined && !this.#receiver.done && this.#options.hold?.() ? block : undefined;
+          if (this.#held === undefined) this.send({ op: 'ack', block });
+        },
       });
       this.#options.onOpen?.(this.agreed);
     }

@@ -37,7 +37,7 @@ export interface TftpServerOptions {
   readonly perSource?: number;
   /** Transfers at once for all; default 50. */
   readonly maxTransfers?: number;
-  /** ERROR packets a second for one address; default 5. */
+  /** ERROR packets a second for one address; default 5, and four times as many at once, as loaders probe for their configuration. */
   readonly errorsPerSecond?: number;
   /** Allows write requests for new files of at most so many bytes, where the files can be created. */
   readonly writes?: { readonly maxBytes: number };
@@ -69,7 +69,7 @@ export class TftpServer {
   constructor(options: TftpServerOptions) {
     this.#options = options;
     this.#deadlines = new Deadlines(options.clock);
-    this.#errors = new KeyedRateLimit(options.errorsPerSecond ?? 5);
+    this.#errors = new KeyedRateLimit(options.errorsPerSecond ?? 5, 4 * (options.errorsPerSecond ?? 5));
     this.#endpoint = options.endpoint ?? options.host.bind(options.port ?? TFTP_PORT);
     this.#endpoint.onMessage = (from, bytes) => this.#receive(from, bytes);
   }

@@ -1,0 +1,165 @@
+// Booting a machine from the network inside the process: the servers on its wire, the ROM in its firmware, and what became of it.
+import { FileTree } from './host/backends/file-tree.js';
+import { Prng, type Seed } from './host/backends/entropy.js';
+import type { Clock } from './host/clock.js';
+import type { KernelBoot } from './host/boot/load.js';
+import type { Firmware } from './host/firmware/bios.js';
+import type { Machine } from './host/machine.js';
+import { formatMac } from './net/address.js';
+import type { IpHost } from './net/ip-host.js';
+import { udpPorts } from './net/udp-ports.js';
+import type { Booter } from './pxe/booter.js';
+import type { DhcpServerOptions } from './pxe/dhcp/server.js';
+import { type FileSource, layeredFiles, VirtualFiles } from './pxe/files.js';
+import { HttpFileService } from './pxe/http/files.js';
+import { formatEvent, type PxeEvent, PxeJournal } from './pxe/log.js';
+import { RuleBooter, type RuleBooterOptions } from './pxe/rule-booter.js';
+import type { RomEvent } from './pxe/rom/context.js';
+import { PxeRom, type PxeRomOptions, type RomKernel } from './pxe/rom/rom.js';
+import { TftpServer } from './pxe/tftp/server.js';
+import { serveHttp } from './pxe/wire-http.js';
+import { installRom } from './vm-rom.js';
+import type { NetworkCard } from './host/board/pc.js';
+
+const HTTP_PORT = 80;
+
+export interface BootServerOptions extends Omit<RuleBooterOptions, 'httpUrl'> {
+  readonly clock: Clock;
+  /** Folders that are served by TFTP and, if wanted, by HTTP. */
+  readonly tftp?: string;
+  readonly http?: string;
+  /** Files in memory, served by both. */
+  readonly files?: ReadonlyMap<string, Uint8Array | string>;
+  /** Clients that speak HTTP are given URLs of our server. */
+  readonly preferHttp?: boolean;
+  readonly onEvent?: (event: PxeEvent) => void;
+}
+
+/** The boot services of a virtual network: policy, TFTP, HTTP, and the journal of what they did. */
+export class BootServer {
+  readonly journal: PxeJournal;
+  readonly booter: Booter;
+  readonly #options: BootServerOptions;
+  readonly #tftpFiles: FileSource;
+  readonly #httpFiles: FileSource;
+  readonly #closers: (() => void)[] = [];
+  #address: string | undefined;
+
+  /** Throws ERR_VMLET_CONFIG when a folder cannot be served. */
+  constructor(options: BootServerOptions) {
+    this.#options = options;
+    this.journal = new PxeJournal(options.onEvent);
+    const generated = new VirtualFiles();
+    for (const [path, contents] of options.files ?? []) generated.set(path, contents);
+    const rules = new RuleBooter({ ...options, httpUrl: options.preferHttp ? path => `http://${this.#address}/${path.split('/').map(encodeURIComponent).join('/')}` : undefined });
+    rules.files(generated);
+    this.booter = rules;
+    const tftp = options.tftp === undefined ? undefined : new FileTree(options.tftp);
+    const http = options.http === undefined ? undefined : new FileTree(options.http);
+    this.#tftpFiles = layeredFiles([generated, ...(tftp ? [tftp] : [])]);
+    this.#httpFiles = layeredFiles([generated, ...(http ? [http] : []), ...(tftp ? [tftp] : [])]);
+  }
+
+  /** What a DHCP server needs to give out boot files. */
+  get dhcp(): Partial<DhcpServerOptions> {
+    return { booter: this.booter, log: this.journal };
+  }
+
+  /** Starts TFTP and HTTP on a station of the wire. */
+  serve(host: IpHost): void {
+    const { clock } = this.#options;
+    const ports = udpPorts(host);
+    this.#address = ports.address;
+    const tftp = new TftpServer({ host: ports, clock, files: this.#tftpFiles, log: this.journal });
+    this.#closers.push(() => tftp.close());
+    this.#closers.push(serveHttp(host.tcp, HTTP_PORT, new HttpFileService({ clock, files: this.#httpFiles, log: this.journal }), host.address));
+  }
+
+  close(): void {
+    for (const closer of this.#closers.splice(0)) closer();
+  }
+}
+
+export interface NetbootClientOptions {
+  readonly card: NetworkCard;
+  readonly clock: Clock;
+  readonly seed: Seed;
+  readonly memoryBytes: number;
+  readonly userClass?: string;
+  readonly loader?: PxeRomOptions['loader'];
+  /** The kernel's command line and what messages call it, for `loader`. */
+  readonly cmdline?: string;
+  /** Makes the kernel ready to start: what a bzImage unpacks to. */
+  readonly prepareKernel?: (kernel: Uint8Array) => Promise<{ kernel: Uint8Array; unpacked?: Uint8Array }>;
+  readonly onEvent?: (event: RomEvent) => void;
+}
+
+/** One machine that boots from the network: the ROM of its card. */
+export class NetbootClient {
+  readonly rom: PxeRom;
+  readonly events: RomEvent[] = [];
+  readonly #options: NetbootClientOptions;
+  #machine: Machine | undefined;
+
+  /** Takes the card's place on its wire; the card's port is replaced. */
+  constructor(options: NetbootClientOptions) {
+    this.#options = options;
+    const { card, clock, seed, memoryBytes, userClass, loader } = options;
+    const mac = formatMac(card.mac);
+    const random = new Prng(seed, `pxe:${mac}`);
+    this.rom = new PxeRom({
+      wire: card.port, clock, random, mac: card.mac, uuid: machineUuid(seed, mac), userClass, loader, memoryBytes,
+      onKernel: files => this.#machine!.startKernel(this.#kernel(files)),
+      onEvent: event => {
+        this.events.push(event);
+        options.onEvent?.(event);
+      },
+    });
+    card.port = this.rom.cardPort;
+  }
+
+  install(firmware: Firmware, machine: Machine, nic = 0): void {
+    this.#machine = machine;
+    installRom(this.rom, firmware, machine, nic, this.#options.card.linkUp !== false);
+  }
+
+  async #kernel({ kernel, initrd }: RomKernel): Promise<KernelBoot> {
+    const made = (await this.#options.prepareKernel?.(kernel)) ?? { kernel };
+    return { kind: 'kernel', ...made, initrd: initrd.length === 0 ? undefined : joined(initrd), cmdline: this.#options.cmdline, name: 'the kernel from the network' };
+  }
+}
+
+/** Cpio archives one behind the other, each at a multiple of four bytes, as the kernel takes them. */
+const joined = (parts: readonly Uint8Array[]): Uint8Array => {
+  const starts: number[] = [];
+  let length = 0;
+  for (const part of parts) {
+    starts.push(length);
+    length = (length + part.length + 3) & ~3;
+  }
+  if (parts.length === 1) return parts[0];
+  const bytes = new Uint8Array(length);
+  parts.forEach((part, i) => bytes.set(part, starts[i]));
+  return bytes;
+};
+
+/** A UUID of version 4 from the run's seed. */
+export const machineUuid = (seed: Seed, machine: string): Uint8Array => {
+  const random = new Prng(seed, `uuid:${machine}`);
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 16; i++) bytes[i] = random.u32() >>> 24;
+  // SMBIOS has the first three fields in little endian: the version is in the eighth byte.
+  bytes[7] = (bytes[7] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  return bytes;
+};
+
+/** The story of a boot, for people: each step of the client and each answer of the servers, in the order of time. */
+export const bootStory = (events: readonly RomEvent[], journal: readonly PxeEvent[]): string[] => {
+  const lines = [
+    ...events.map(({ atNs, stage, text }) => ({ atNs, text: `client: ${stage}: ${text}` })),
+    ...journal.map(event => ({ atNs: event.atNs, text: formatEvent(event) })),
+  ];
+  return lines.sort((a, b) => a.atNs - b.atNs).map(({ atNs, text }) => `${(atNs / 1e9).toFixed(3)} ${text}`);
+};
+
