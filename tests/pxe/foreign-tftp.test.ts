@@ -151,8 +151,14 @@ describe('our TFTP client with foreign servers', () => {
 
   it('tftpd-hpa', async ctx => {
     const tftpd = program('in.tftpd');
-    if (!tftpd || process.getuid?.() !== 0) return ctx.skip('tftpd-hpa is not installed, or this is not root');
+    if (!tftpd || process.getuid?.() !== 0 || !spawnSync(tftpd, ['-V'], { encoding: 'utf8' }).stdout.includes('hpa')) return ctx.skip('tftpd-hpa is not installed, or this is not root');
     await withServer(tftpd, port => ['--foreground', '--address', `127.0.0.1:${port}`, '--user', 'nobody', '--secure', root], port => cases(port, undefined));
+  });
+
+  it('atftpd', async ctx => {
+    const atftpd = program('atftpd');
+    if (!atftpd || process.getuid?.() !== 0) return ctx.skip('atftpd is not installed, or this is not root');
+    await withServer(atftpd, port => ['--daemon', '--no-fork', '--port', String(port), '--bind-address', '127.0.0.1', '--user', 'root', '--group', 'root', root], port => cases(port, 8));
   });
 
   it('dnsmasq', async ctx => {

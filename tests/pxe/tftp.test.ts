@@ -286,11 +286,12 @@ describe('TFTP server limits', () => {
     const client = rawClient(it.wire);
     for (let i = 0; i < 100; i++) client.ask(`missing-${i}`);
     it.wire.run(10);
-    expect(client.received.length).toBe(5);
-    it.wire.run(2000);
-    client.ask('again');
+    // A loader's probes get through at once; then it is five a second.
+    expect(client.received.length).toBe(20);
+    it.wire.run(990);
+    for (let i = 0; i < 100; i++) client.ask(`again-${i}`);
     it.wire.run(10);
-    expect(client.received.length).toBe(6);
+    expect(client.received.length).toBe(25);
   });
 
   it('answers only those it may', () => {
