@@ -33,6 +33,10 @@
 // @ts-ignore: decorator
 @external("host", "tprWrite") export declare function tprWrite(cpu: u32, value: u32): void;
 
+/** PAUSE in a loop that waits for the time stamp counter: up to `ns` of time may be skipped. */
+// @ts-ignore: decorator
+@external("host", "pause") export declare function pause(cpu: u32, ns: u32): void;
+
 /** FERR#: an unmasked x87 error with CR0.NE clear (IRQ 13 on a PC). */
 // @ts-ignore: decorator
 @external("host", "ferr") export declare function ferr(cpu: u32): void;

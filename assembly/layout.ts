@@ -30,6 +30,9 @@ export const CPU_TLB_LOG: usize = 0x7_0000; // addresses of the entries that a C
 export const TLB_LOG_ENTRIES: u32 = 8192;
 export const CPU_JUMP: usize = 0x8_0000; // jump cache: 8192 entries of 16 bytes { u64 lin, u32 key, u32 block }
 export const JUMP_ENTRIES: u32 = 8192;
+export const CPU_CODE_PAGES: usize = 0xa_0000; // a bit for each linear page, modulo 32,768, that the jump cache may know
+export const CODE_PAGES_BYTES: usize = 0x1000;
+export const CPU_PCID: usize = 0xc_0000; // 8 translations of address spaces that are put aside, 16 KiB each (mmu/pcid.ts)
 
 export const BLOCK_HASH: usize = 0x00a0_0000; // 65,536 chain heads
 export const BLOCK_HASH_BITS: u32 = 16;

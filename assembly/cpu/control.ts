@@ -2,6 +2,7 @@
 import { tprRead, tprWrite } from "../imports";
 import { eventPending, requestStop, updateMode } from "../interp/mode";
 import { readPhys } from "../mmu/physical";
+import { switchPcid } from "../mmu/pcid";
 import { flushTlb, flushTlbAll } from "../mmu/tlb";
 import { fault, faultCode, Vector } from "./fault";
 import { DR6_BD } from "./interrupt";
@@ -55,7 +56,7 @@ export function writeCr0(cpu: Cpu, value: u64): void {
   updateMode(cpu);
 }
 
-/** MOV to CR3. Bit 63 with CR4.PCIDE keeps translations; ours carry no PCID, so they survive only when the address space stays. */
+/** MOV to CR3. Bit 63 with CR4.PCIDE keeps the translations of the new PCID. */
 export function writeCr3(cpu: Cpu, value: u64): void {
   const pcid = (cpu.cr4 & CR4_PCIDE) != 0;
   const keep = pcid && (value >> 63) != 0;
@@ -63,9 +64,10 @@ export function writeCr3(cpu: Cpu, value: u64): void {
   if (isLong(cpu)) {
     if ((value & PHYS_RESERVED) != 0) faultCode(cpu, Vector.GP, 0);
   } else if ((cpu.cr0 & CR0_PG) != 0 && (cpu.cr4 & CR4_PAE) != 0) checkPdptes(cpu, value);
-  const same = cpu.cr3 == value;
+  const old = <u32>cpu.cr3 & 0xfff;
   cpu.cr3 = value;
-  if (!keep || !same) flushTlb(cpu);
+  if (pcid) switchPcid(cpu, old, <u32>value & 0xfff, keep);
+  else flushTlb(cpu);
 }
 
 export function writeCr4(cpu: Cpu, value: u64): void {

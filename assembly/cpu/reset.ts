@@ -86,6 +86,8 @@ export function initCpu(cpu: Cpu): void {
   cpu.faultPending = 0;
   cpu.delivering = -1;
   cpu.exit = 0;
+  cpu.pauseNs = 0;
+  cpu.tscRead = 0;
   cpu.insn = 0;
   flushTlbAll(cpu);
   updateMode(cpu);

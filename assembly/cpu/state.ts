@@ -102,7 +102,9 @@ export class Cpu {
   insn: usize; // record of the instruction in flight, 0 while fetching; set before anything that can fault
   patched: usize; // record whose operation was replaced to stop behind the one in flight, 0 when none
   patchedOp: u32;
-  generation: u32; // part of the jump cache key; a change empties the cache
+  // Parts of the jump cache key, for level 3 and for the others; a change empties the cache for them. `generation` is the last that was given out.
+  generation: u32; userGeneration: u32; systemGeneration: u32;
+  localCode: u32; // the cache may hold code of the other levels from pages that are not global
   leave: u32; // compiled code is to be left behind the operation in flight
   bail: u32; // it was left before an instruction that the interpreter must execute: Left.* of jit/state.ts plus 1, 1 from then on
   tscOffset: u64; // TSC = instruction count + tscOffset (SDM vol. 3, 18.17), 1 GHz
@@ -114,7 +116,12 @@ export class Cpu {
   logCount: u32; // entries in the TLB log
   largeLo: u64; largeHi: u64; // linear range that large pages were cached from
   hugeSeen: u32; // a 1 GiB page was among them
+  pcidClock: u32; // mmu/pcid.ts
   stepTrap: u32; // the instruction in flight began with TF set: a #DB follows it unless a delivery clears this
+
+  // PAUSE (ops/system.ts): the instruction count at the last one, how much time the next skips, and whether the counter was read since.
+  pauseAt: u64;
+  pauseNs: u32; tscRead: u32;
 
   // MSRs.
   star: u64; lstar: u64; cstar: u64; sfmask: u64; kernelGsBase: u64; tscAux: u64;

@@ -407,7 +407,8 @@ export function decodeOneByte(d: Dec, i: Insn, op: u32): void {
       const n = (op & 7) | ((d.rex & 1) << 3);
       d.mem = 0;
       if (n == 0) {
-        i.op = <u16>Hot.NOP; // PAUSE too: there is nobody to yield to
+        if (d.rep == 1) end(d, i, ThickEnd.PAUSE);
+        else i.op = <u16>Hot.NOP;
       } else {
         i.a = 0;
         i.b = <u8>(n << 3);

@@ -40,4 +40,5 @@ export const enum ThickEnd {
   IN_I = 57, IN_DX, OUT_I, OUT_DX, INS, OUTS, // INS and OUTS with or without REP
   // ops/string.ts, with REP
   REP_MOVS = 63, REP_CMPS, REP_STOS, REP_LODS, REP_SCAS,
+  PAUSE = 68, // ops/system.ts
 }

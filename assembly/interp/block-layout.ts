@@ -11,4 +11,5 @@ export const BLOCK_PAGE2_NEXT: usize = 28; // u32: link in the second page's lis
 export const BLOCK_PHYS2: usize = 32; // u64: second page, ~0 when there is none
 export const BLOCK_HEAT: usize = 40; // i32: executions until it is compiled; 0 it stays as it is, negative: table slot of its region, negated
 export const BLOCK_NEXT: usize = 48; // u64: instruction pointer behind it when it was last interpreted, 0 when unknown
-export const BLOCK_HEADER: usize = 56;
+export const BLOCK_LIN: usize = 56; // u64: linear address under which the jump caches know it; ~0 none, ~1 more than one
+export const BLOCK_HEADER: usize = 64;

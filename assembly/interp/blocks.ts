@@ -6,17 +6,18 @@ import { Vector, faultCode } from "../cpu/fault";
 import { Insn, INSN_BYTES } from "../decode/insn";
 import { decodeBlock, MAX_BLOCK_BYTES } from "../decode/decoder";
 import { INFO_HEAD, INFO_LINES, hostOf, pageInfo } from "../mmu/physical";
-import { fetchEntryAt, fillEntry, newGeneration, watchPage } from "../mmu/tlb";
+import { fetchEntryAt, fillEntry, newGeneration, noteCodePage, watchPage } from "../mmu/tlb";
 import { WALK_GLOBAL } from "../mmu/walk";
 import { noteFetch, translateFetch } from "../mmu/access";
 import { dropRegionsAt, releaseSlots } from "../jit/queue";
 import { jit } from "../jit/state";
 import { patchBehind } from "./mode";
 import {
-  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_NEXT, BLOCK_PHYS2, BLOCK_VALID,
+  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_LIN, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_NEXT, BLOCK_PHYS2, BLOCK_VALID,
 } from "./block-layout";
 
 const NONE: u64 = ~0;
+const MANY: u64 = ~1;
 
 // @ts-ignore: decorator
 @inline function hashSlot(phys: u64, mode: u32): usize {
@@ -27,10 +28,16 @@ const NONE: u64 = ~0;
 /** Physical address of the instruction at `lin`, through the fetch TLB; faults when it cannot be fetched. */
 function fetchPhys(cpu: Cpu, lin: u64): u64 {
   const e = fetchEntryAt(cpu.tlbExec, lin);
-  if (load<u64>(e) == (lin & ~0xfff)) return (<u64>load<u32>(e, 12) << 12) | (lin & 0xfff);
+  if (load<u64>(e) == (lin & ~0xfff)) {
+    cpu.localCode |= load<u32>(e, 8);
+    return (<u64>load<u32>(e, 12) << 12) | (lin & 0xfff);
+  }
   const facts = translateFetch(cpu, lin, 0);
   noteFetch(cpu, lin, facts);
-  fillEntry(cpu, e, lin & ~0xfff, 0, <u32>(facts >> 12), (facts & WALK_GLOBAL) != 0);
+  // There is no addend in the fetch table: the word says whether the page is local to the address space.
+  const local = u32((facts & WALK_GLOBAL) == 0 && cpu.cpl != 3);
+  cpu.localCode |= local;
+  fillEntry(cpu, e, lin & ~0xfff, local, <u32>(facts >> 12), (facts & WALK_GLOBAL) != 0);
   return (facts & ~0xfff) | (lin & 0xfff);
 }
 
@@ -60,6 +67,9 @@ export function findBlock(cpu: Cpu): usize {
     store<u64>(e, lin);
     store<u32>(e, cpu.jumpKey, 8);
     store<u32>(e, <u32>block, 12);
+    if (load<u64>(block, BLOCK_LIN) != lin) store<u64>(block, load<u64>(block, BLOCK_LIN) == NONE ? lin : MANY, BLOCK_LIN);
+    noteCodePage(cpu, lin);
+    if (load<u64>(block, BLOCK_PHYS2) != NONE) noteCodePage(cpu, lin + 0x1000);
   } else if (rip + <u64>load<u16>(block, BLOCK_LENGTH) - 1 > <u64>cpu.csLimit) {
     block = scratchBlock(cpu, 1);
     if (rip + <u64>load<u16>(block, BLOCK_LENGTH) - 1 > <u64>cpu.csLimit) faultCode(cpu, Vector.GP, 0);
@@ -76,7 +86,9 @@ function secondPage(cpu: Cpu, lin: u64, must: bool): u64 {
   const next = ((lin | 0xfff) + 1) & cpu.addrMask;
   if (must) return fetchPhys(cpu, next);
   const facts = translateFetch(cpu, next, 1);
-  return facts == NONE ? NONE - 1 : facts & ~0xfff;
+  if (facts == NONE) return NONE - 1;
+  cpu.localCode |= u32((facts & WALK_GLOBAL) == 0 && cpu.cpl != 3);
+  return facts & ~0xfff;
 }
 
 /** The block that begins at a physical address, if it has been decoded. */
@@ -106,6 +118,7 @@ function build(cpu: Cpu, block: usize, lin: u64, phys: u64, limit: u32): u64 {
   store<u64>(block, NONE, BLOCK_PHYS2);
   store<i32>(block, 0, BLOCK_HEAT);
   store<u64>(block, 0, BLOCK_NEXT);
+  store<u64>(block, NONE, BLOCK_LIN);
   if (decodeBlock(cpu, block, phys, NONE, limit)) return NONE;
   const page2 = secondPage(cpu, lin, true);
   decodeBlock(cpu, block, phys, page2, 1);
@@ -159,6 +172,7 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
   let at = load<u32>(info, INFO_HEAD);
   let kept: u64 = 0;
   let dropped = false;
+  let everywhere = false; // the jump caches must be emptied
   while (at) {
     const block = <usize>(at & ~1);
     const field = at & 1 ? BLOCK_PAGE2_NEXT : BLOCK_PAGE_NEXT;
@@ -175,6 +189,7 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
     }
     if (first < from + length && from < first + size) {
       dropped = true;
+      if (!forgetJump(block)) everywhere = true;
       if (link) store<u32>(link, next);
       else store<u32>(info, next, INFO_HEAD);
       unlinkBlock(block, at & 1 ? start & ~0xfff : load<u64>(block, BLOCK_PHYS2), (at & 1) == 0);
@@ -186,12 +201,24 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
     at = next;
   }
   store<u64>(info, kept, INFO_LINES);
-  if (dropRegionsAt(info, lines(from, length))) dropped = true;
+  if (dropRegionsAt(info, lines(from, length))) dropped = everywhere = true;
   if (!dropped) return;
   for (let c: u32 = 0; c < shared().cpus; c++) {
-    newGeneration(cpuAt(c));
+    if (everywhere) newGeneration(cpuAt(c));
     cpuAt(c).leave = 1;
   }
+}
+
+/** Takes a block out of the jump caches; false when that takes emptying them, as they know it under several addresses. */
+function forgetJump(block: usize): bool {
+  const lin = load<u64>(block, BLOCK_LIN);
+  if (lin == NONE) return true;
+  if (lin == MANY) return false;
+  for (let c: u32 = 0; c < shared().cpus; c++) {
+    const e = jumpEntry(cpuAt(c), lin);
+    if (load<u64>(e) == lin) store<u32>(e, ~0, 8);
+  }
+  return true;
 }
 
 /** Removes a block from the hash and from the list of its other page, if it has one. */

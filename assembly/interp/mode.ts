@@ -49,7 +49,7 @@ export function updateMode(cpu: Cpu): void {
 }
 
 export function refreshKey(cpu: Cpu): void {
-  cpu.jumpKey = (cpu.generation << 8) | cpu.mode | (cpu.cpl == 3 ? 0x80 : 0);
+  cpu.jumpKey = cpu.cpl == 3 ? (cpu.userGeneration << 8) | cpu.mode | 0x80 : (cpu.systemGeneration << 8) | cpu.mode;
 }
 
 /** Instructions of the current block from the one in flight on, itself included; 0 outside of a block. */

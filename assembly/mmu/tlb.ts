@@ -2,8 +2,9 @@
 // The fast path compares the tag with the page of the access's last byte: one compare covers presence, permission, canonical form and page
 // crossing. A tag with a low bit set never matches it: the page is known, but each access goes through mmu/access.ts.
 import { Cpu, cpuAt } from "../cpu/state";
+import { dropPcids, forgetGenerations } from "./pcid";
 import {
-  CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
+  CODE_PAGES_BYTES, CPU_CODE_PAGES, CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
 } from "../layout";
 import { shared } from "../machine";
 import { refreshKey } from "../interp/mode";
@@ -28,12 +29,43 @@ export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u
   if (n <= TLB_LOG_ENTRIES) cpu.logCount = n + 1;
 }
 
-/** A new jump cache key: everything that was cached for a linear address must be looked up again. */
-export function newGeneration(cpu: Cpu): void {
+/** A number that no key of the jump cache has. */
+export function freshGeneration(cpu: Cpu): u32 {
   cpu.generation = (cpu.generation + 1) & 0x00ff_ffff;
-  if (cpu.generation == 0) memory.fill(changetype<usize>(cpu) + CPU_JUMP, 0xff, <usize>JUMP_ENTRIES * 16);
+  if (cpu.generation == 0) {
+    memory.fill(changetype<usize>(cpu) + CPU_JUMP, 0xff, <usize>JUMP_ENTRIES * 16);
+    cpu.generation = 1;
+    cpu.userGeneration = 0;
+    cpu.systemGeneration = 0;
+    forgetGenerations(cpu);
+  }
+  return cpu.generation;
+}
+
+/** New keys: everything that was cached for a linear address must be looked up again. */
+export function newGeneration(cpu: Cpu): void {
+  cpu.systemGeneration = cpu.userGeneration = freshGeneration(cpu);
+  cpu.localCode = 0;
+  forgetGenerations(cpu);
+  memory.fill(changetype<usize>(cpu) + CPU_CODE_PAGES, 0, CODE_PAGES_BYTES);
   refreshKey(cpu);
 }
+
+/** Another address space: what was cached of pages that are not global must be looked up again. Systems run from global pages. */
+export function newUserGeneration(cpu: Cpu, generation: u32): void {
+  if (cpu.localCode) return newGeneration(cpu);
+  cpu.userGeneration = generation;
+  refreshKey(cpu);
+}
+
+// @ts-ignore: decorator
+@inline function codePageAt(cpu: Cpu, page: u64): usize { return changetype<usize>(cpu) + CPU_CODE_PAGES + (<usize>(page >> 3) & (CODE_PAGES_BYTES - 1)); }
+/** The jump cache knows code of this page from now on. */
+export function noteCodePage(cpu: Cpu, lin: u64): void {
+  const at = codePageAt(cpu, lin >> 12);
+  store<u8>(at, load<u8>(at) | (1 << <u8>(lin >> 12 & 7)));
+}
+function isCodePage(cpu: Cpu, lin: u64): bool { return (load<u8>(codePageAt(cpu, lin >> 12)) >> <u8>(lin >> 12 & 7) & 1) != 0; }
 
 /** Drops what is not global, as a CR3 write does. The log bounds the work. */
 export function flushTlb(cpu: Cpu): void {
@@ -42,7 +74,7 @@ export function flushTlb(cpu: Cpu): void {
   const log = changetype<usize>(cpu) + CPU_TLB_LOG;
   for (let k: u32 = 0; k < n; k++) store<u64>(<usize>load<u32>(log + (<usize>k << 2)), ~0);
   cpu.logCount = 0;
-  newGeneration(cpu);
+  newUserGeneration(cpu, freshGeneration(cpu));
 }
 
 export function flushTlbAll(cpu: Cpu): void {
@@ -51,6 +83,7 @@ export function flushTlbAll(cpu: Cpu): void {
   cpu.largeLo = ~0;
   cpu.largeHi = 0;
   cpu.hugeSeen = 0;
+  dropPcids(cpu);
   newGeneration(cpu);
 }
 
@@ -60,8 +93,11 @@ export function flushTlbPage(cpu: Cpu, lin: u64): void {
     if (cpu.hugeSeen) return flushTlbAll(cpu);
     const first = lin & ~0x3f_ffff; // 4 MiB covers both large sizes
     for (let k: u64 = 0; k < 1024; k++) dropPage(cpu, first + (k << 12));
-  } else dropPage(cpu, lin);
-  newGeneration(cpu);
+    newGeneration(cpu);
+  } else {
+    dropPage(cpu, lin);
+    if (isCodePage(cpu, lin)) newGeneration(cpu);
+  }
 }
 
 function dropPage(cpu: Cpu, lin: u64): void {

@@ -15,7 +15,7 @@ import { enter, leave, popE, popR, popS, popa, popf, pushE, pushI, pushR, pushS,
 import { cmps, lods, movs, repCmps, repLods, repMovs, repScas, repStos, scas, stos } from "./string";
 import {
   arpl, bound, cli, clts, cpuid, hlt, invd, invlpg, invpcid, lar, lfp, lgdt, lidt, lldt, lmsw, lsl, ltr, monitor, movCrR, movDrR, movRCr,
-  movRDr, movSE, mwait, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdrand, rdseed, rdtscp, sgdt, sidt, sldt, smsw, sti, str, swapgs,
+  movRDr, movSE, mwait, pause, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdrand, rdseed, rdtscp, sgdt, sidt, sldt, smsw, sti, str, swapgs,
   verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xgetbv, xsetbv,
 } from "./system";
 import {
@@ -220,6 +220,7 @@ export function dispatchEnd(cpu: Cpu, ip: usize, op: u32): void {
     case ThickEnd.REP_STOS: repStos(cpu, i); break;
     case ThickEnd.REP_LODS: repLods(cpu, i); break;
     case ThickEnd.REP_SCAS: repScas(cpu, i); break;
+    case ThickEnd.PAUSE: pause(cpu, i); break;
     case ThickEnd.GP_TOO_LONG: faultCode(cpu, Vector.GP, 0); break;
     default: fault(cpu, Vector.UD);
   }

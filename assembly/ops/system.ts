@@ -1,5 +1,5 @@
 // System instructions. SDM vol. 2. Those of the segment registers are in system-segment.ts.
-import { entropy } from "../imports";
+import { entropy, pause as letTimePass } from "../imports";
 import { Insn, ea, isMem, osz, seg } from "../decode/insn";
 import { rmRead, rmWrite } from "../decode/operand";
 import { readCr, readDr, writeCr, writeCr0, writeDr } from "../cpu/control";
@@ -11,8 +11,9 @@ import { is64, isCanonical, isV86, needCpl0 } from "../cpu/segment";
 import {
   CF, CR0_PE, CR0_TS, CR4_FSGSBASE, CR4_OSXSAVE, CR4_PCIDE, CR4_PVI, CR4_TSD, CR4_VME, Cpu, IF, IOPL, Seg, VIF, VIP, getReg, segBase, setReg,
 } from "../cpu/state";
-import { eventPending, requestStop, updateMode } from "../interp/mode";
+import { eventPending, instructionCount, requestStop, updateMode } from "../interp/mode";
 import { memLin, probeWrite, readLin, writeLin } from "../mmu/access";
+import { dropPcid, dropPcids } from "../mmu/pcid";
 import { flushTlb, flushTlbAll, flushTlbPage } from "../mmu/tlb";
 
 export { arpl, lar, lfp, lldt, lsl, ltr, movSE, sldt, str, verr, verw } from "./system-segment";
@@ -103,11 +104,15 @@ export function invpcid(cpu: Cpu, i: Insn): void {
   const pcid = readLin<u64>(cpu, lin);
   const page = readLin<u64>(cpu, is64(cpu) ? lin + 8 : <u64><u32>(lin + 8));
   if (type > 3 || (pcid >> 12) != 0 || (type < 2 && pcid != 0 && (cpu.cr4 & CR4_PCIDE) == 0)) faultCode(cpu, Vector.GP, 0);
-  if (type == 0) {
-    if (!isCanonical(page)) faultCode(cpu, Vector.GP, 0);
-    flushTlbPage(cpu, page);
-  } else if (type == 2) flushTlbAll(cpu);
-  else flushTlb(cpu);
+  if (type == 0 && !isCanonical(page)) faultCode(cpu, Vector.GP, 0);
+  const current = (cpu.cr4 & CR4_PCIDE) != 0 ? cpu.cr3 & 0xfff : 0;
+  if (type < 2 && pcid != current) dropPcid(cpu, <u32>pcid);
+  else if (type == 0) flushTlbPage(cpu, page);
+  else if (type == 2) flushTlbAll(cpu);
+  else {
+    if (type == 3) dropPcids(cpu);
+    flushTlb(cpu);
+  }
 }
 
 export function invd(cpu: Cpu, i: Insn): void { needCpl0(cpu); }
@@ -151,6 +156,23 @@ export function hlt(cpu: Cpu, i: Insn): void {
   requestStop(cpu);
 }
 
+/** Instructions of a turn of a delay loop, and the least and the most time that one skips, in ns. */
+const PAUSE_TURN: u64 = 100;
+const PAUSE_LEAST: u32 = 40;
+const PAUSE_MOST: u32 = 10_000;
+
+/**
+ * PAUSE. A loop that only reads the time stamp counter waits for time to pass, so time is skipped in steps that grow by a quarter: such a delay
+ * ends late by a quarter at most.
+ */
+export function pause(cpu: Cpu, i: Insn): void {
+  const now = instructionCount(cpu);
+  cpu.pauseNs = cpu.tscRead != 0 && now - cpu.pauseAt < PAUSE_TURN ? min(max(cpu.pauseNs + (cpu.pauseNs >> 2), PAUSE_LEAST), PAUSE_MOST) : 0;
+  cpu.pauseAt = now;
+  cpu.tscRead = 0;
+  if (cpu.pauseNs) letTimePass(cpu.id, cpu.pauseNs);
+}
+
 // Counters, identification, entropy.
 
 function setPair(cpu: Cpu, value: u64): void {
@@ -163,10 +185,12 @@ function needTsc(cpu: Cpu): void {
 
 export function rdtsc(cpu: Cpu, i: Insn): void {
   needTsc(cpu);
+  cpu.tscRead = 1;
   setPair(cpu, readTsc(cpu));
 }
 export function rdtscp(cpu: Cpu, i: Insn): void {
   needTsc(cpu);
+  cpu.tscRead = 1;
   setPair(cpu, readTsc(cpu));
   cpu.rcx = cpu.tscAux & 0xffff_ffff;
 }

@@ -2,6 +2,8 @@
 export interface Clock {
   readonly now: number;
   timer(callback: () => void): Timer;
+  /** The access in flight takes this long on real hardware. Guests poll such registers to see time pass; it passes without so many accesses then. */
+  pass?(ns: number): void;
 }
 
 /** A one-shot timer on virtual time. Re-arming replaces the deadline. A deadline that has passed fires as soon as the CPU stops. */
@@ -47,8 +49,15 @@ export class VirtualClock implements Clock {
   /** Told whenever a deadline is set, so that a running CPU can be given a smaller budget. */
   onArm: (atNs: number) => void = () => {};
 
+  /** Told when a device lets time pass. */
+  onPass: (ns: number) => void = () => {};
+
   get now(): number {
     return this.source();
+  }
+
+  pass(ns: number): void {
+    this.onPass(ns);
   }
 
   timer(callback: () => void): Timer {

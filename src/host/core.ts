@@ -33,14 +33,14 @@ export const FIELDS_64 = names(`
   mtrrFixed0 mtrrFixed1 mtrrFixed2 mtrrFixed3 mtrrFixed4 mtrrFixed5 mtrrFixed6 mtrrFixed7 mtrrFixed8 mtrrFixed9 mtrrFixed10
   mtrrVar0 mtrrVar1 mtrrVar2 mtrrVar3 mtrrVar4 mtrrVar5 mtrrVar6 mtrrVar7
   mtrrVar8 mtrrVar9 mtrrVar10 mtrrVar11 mtrrVar12 mtrrVar13 mtrrVar14 mtrrVar15
-  biosSignId ucodeRev fpuIp fpuDp`);
+  biosSignId ucodeRev fpuIp fpuDp pauseAt`);
 
 /** The architectural 32-bit fields of a CPU record. EFLAGS is not among them: see `CpuRecord.flags`. */
 export const FIELDS_32 = names(`
   esSel csSel ssSel dsSel fsSel gsSel ldtrSel trSel esLimit csLimit ssLimit dsLimit fsLimit gsLimit ldtrLimit trLimit
   esAttr csAttr ssAttr dsAttr fsAttr gsAttr ldtrAttr trAttr gdtrLimit idtrLimit
   cpl id shadow halted nmiMasked nmiPending intr a20Mask blockedDb
-  fpuControl fpuStatus fpuTags fpuOpcode fpuCs fpuDs mxcsr mxcsrMask`);
+  fpuControl fpuStatus fpuTags fpuOpcode fpuCs fpuDs mxcsr mxcsrMask pauseNs tscRead`);
 
 /** What the core asks of its host: the bus words of assembly/imports.ts, one call a word. `cpu` is an index. */
 export interface CoreHost {
@@ -58,6 +58,8 @@ export interface CoreHost {
   tprRead(cpu: number): number;
   tprWrite(cpu: number, value: number): void;
   ferr(cpu: number): void;
+  /** The CPU waits for its time stamp counter: up to `ns` may be skipped. */
+  pause(cpu: number, ns: number): void;
   /** 32 fresh random bits. */
   entropy(cpu: number): number;
 }
@@ -409,6 +411,7 @@ export class Core {
       tprRead: (cpu: number) => host.tprRead(cpu),
       tprWrite: (cpu: number, value: number) => host.tprWrite(cpu, value >>> 0),
       ferr: (cpu: number) => host.ferr(cpu),
+      pause: (cpu: number, ns: number) => host.pause(cpu, ns),
       entropy: (cpu: number, _word: number) => host.entropy(cpu),
     };
   }

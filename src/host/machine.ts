@@ -116,6 +116,7 @@ export class Machine {
   readonly #arch: Arch;
   readonly #cpuEntropy: SeededEntropy;
   readonly #realtime: boolean;
+  readonly #timeoutNs: number;
   /** Nanoseconds that idle CPUs jumped over. */
   #skippedNs = 0;
   /** Wall time at virtual time zero, in ms; moves when the machine pauses. */
@@ -145,12 +146,14 @@ export class Machine {
     this.#arch = options.arch ?? 'x86_64';
     this.#wall = options.wall ?? new NodeWall();
     this.#realtime = options.time === 'realtime';
+    this.#timeoutNs = Math.floor(options.timeoutNs ?? Infinity);
     this.guestLog = new CountingGuestLog(options.onGuestLog);
     this.#cpuEntropy = new SeededEntropy(seed, 'cpu');
     this.core = Core.create(options.core, memoryBytes, this.#coreHost(), options.engine);
     this.clock = options.clock ?? new VirtualClock();
     this.clock.source = () => this.nowNs;
     this.clock.onArm = atNs => this.#timerArmed(atNs);
+    this.clock.onPass = ns => this.#pass(ns);
     const { serial = [], disks = [], rng, nics = [] } = options;
     const isFirmware = options.boot.kind === 'firmware';
     const share = isFirmware && serial.length > 0 ? new SerialShare(serial[0]) : undefined;
@@ -314,7 +317,7 @@ export class Machine {
 
   async #loop(): Promise<Verdict> {
     let turnMs = this.#wall.now();
-    const timeoutNs = Math.floor(this.#options.timeoutNs ?? Infinity);
+    const timeoutNs = this.#timeoutNs;
     for (;;) {
       if (this.#kernelRequest !== undefined) {
         // Time stands still until the kernel is ready.
@@ -386,6 +389,14 @@ export class Machine {
     this.#skippedNs += ns;
     const cpu = this.core.cpu(0);
     cpu.set64('tscOffset', cpu.get64('tscOffset') + BigInt(ns));
+  }
+
+  /** Time that the instruction in flight takes, or that its delay loop would spend; up to the next timer. Like idle time it is skipped in warp only. */
+  #pass(ns: number): void {
+    if (this.#realtime || this.#holds > 0) return;
+    const end = Math.min(this.clock.deadline, this.#timeoutNs) - 1; // the instruction in flight takes the last one
+    this.#skipTo(Math.min(this.nowNs + ns, end));
+    this.core.shorten(0, end - this.nowNs);
   }
 
   async #standStill(): Promise<void> {
@@ -538,6 +549,7 @@ export class Machine {
         this.board.lapics[cpu].tpr = value;
       },
       ferr: () => this.board.coprocessorError.raise(),
+      pause: (_cpu, ns) => this.#pass(ns),
       entropy: () => {
         this.#cpuEntropy.fill(word);
         return view.getInt32(0, true);

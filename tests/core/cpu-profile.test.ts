@@ -237,3 +237,26 @@ describeEngine('RDTSCP and RDPID', () => {
     expect(h.getGpr(2)).toBe(1n << 8n);
   });
 });
+
+describeEngine('PAUSE', () => {
+  /** `count` turns of a loop around `body`; what PAUSE asked for. */
+  const asked = (body: string, count: number): number[] => {
+    const wishes: number[] = [];
+    run('90'.repeat(200)); // no PAUSE was just now
+    h.bus.pause = (ns) => wishes.push(ns);
+    h.setGpr(1, count);
+    const bytes = hex(body);
+    run(`${body} ff c9 75 ${(256 - bytes.length - 4).toString(16)}`); // dec ecx; jne
+    return wishes;
+  };
+
+  it('asks for time to pass in a loop that reads the time stamp counter, a quarter more each time', () => {
+    expect(asked('0f 31 f3 90', 7)).toEqual([40, 50, 62, 77, 96, 120]);
+    expect(asked('0f 31 f3 90', 60).at(-1)).toBe(10_000);
+  });
+
+  it('asks for nothing otherwise', () => {
+    expect(asked('f3 90', 50)).toEqual([]);
+    expect(asked(`0f 31 ${'90'.repeat(100)} f3 90`, 10)).toEqual([]);
+  });
+});

@@ -229,4 +229,44 @@ describe.skipIf(!hasCore)('machine (needs dist/core.wasm: npm run build:core)', 
     await expect(machine.run()).rejects.toThrow(/running already/);
     await running;
   });
+
+  describe('delay loops', () => {
+    /** Waits until bit `bit` of the time stamp counter is set, then powers off: rdtsc; test eax, 1 << bit; pause; jz. */
+    const delay = (bit: number): number[] => [0x66, 0x0f, 0x31, 0x66, 0xa9, ...[0, 8, 16, 24].map(at => ((1 << bit) >>> at) & 0xff), 0xf3, 0x90, 0x74, 0xf3, ...POWER_OFF];
+
+    it('let time pass without so many turns, and end late by a quarter at most', async () => {
+      const exit = await run(delay(28));
+      expect(exit.reason).toBe('poweroff');
+      expect(exit.timeNs).toBeGreaterThanOrEqual(2 ** 28);
+      expect(exit.timeNs).toBeLessThan(1.25 * 2 ** 28);
+      expect(exit.instructions).toBeLessThan(200_000);
+    });
+
+    it('are interrupted on time', async () => {
+      const at = (wait: number[]) => run([...pics(0), ...pit(0, 30_000), ...STI, ...wait], {}, { 0x20: POWER_OFF });
+      const idle = await at([...HLT, ...FOREVER]);
+      const busy = await at(delay(28));
+      expect(busy.timeNs - idle.timeNs).toBeGreaterThanOrEqual(-10);
+      expect(busy.timeNs - idle.timeNs).toBeLessThan(100);
+      expect(busy.instructions).toBeLessThan(30_000);
+    });
+
+    it('take their time in real time', async () => {
+      const exit = await run(delay(16), { time: 'realtime', wall: new ManualWall() });
+      expect(exit.instructions).toBeGreaterThanOrEqual(2 ** 16);
+    });
+
+    it('end at the timeout', async () => {
+      expect(await run(delay(31), { timeoutNs: 7_654_321 })).toMatchObject({ reason: 'timeout', timeNs: 7_654_321 });
+    });
+  });
+
+  it('takes a microsecond for a read of the timer or of port 61h', async () => {
+    const reads = (code: number[]) => run([...Array.from({ length: 20 }, () => code).flat(), ...POWER_OFF]);
+    for (const port of [0x40, 0x61, 0x608]) {
+      const exit = await reads(in8(port));
+      expect(exit.timeNs - exit.instructions, `port ${port.toString(16)}`).toBe(20_000);
+    }
+    expect((await reads(in8(0x64))).timeNs).toBeLessThan(200);
+  });
 });

@@ -73,6 +73,7 @@ export interface Bus {
   mmioRead?(phys: number, size: number): number;
   mmioWrite?(phys: number, size: number, value: number): void;
   interruptAck?(): number;
+  pause?(ns: number): void;
 }
 
 const FAULT = Object.freeze({ fault: true });
@@ -119,6 +120,7 @@ export class CoreHarness {
       tprRead: () => 0,
       tprWrite: () => {},
       ferr: () => {},
+      pause: (_: number, ns: number) => this.bus.pause?.(ns),
       entropy: () => 0x1234_5678,
       ...linker.words,
     };

@@ -3,7 +3,7 @@ import { type IrqLine, NO_IRQ } from '../irq.js';
 import { merge, slice } from './bytes.js';
 import { type AccessSize, type Device, openBus, type Region } from './device.js';
 import { clone, validated } from './state.js';
-import { nsOfTick, ticksAt } from './ticks.js';
+import { ISA_CYCLE_NS, nsOfTick, ticksAt } from './ticks.js';
 
 // ACPI specification 6.4, 4.8 (fixed hardware). Of its events the board has the timer and the
 // power button. The reset register is the RST_CNT of Intel's south bridges.
@@ -149,6 +149,7 @@ export class AcpiPm implements Device<AcpiPmState> {
         return slice(s.control, 2, offset, size);
       case PM_TIMER_REGION: {
         const count = this.#ticks % 2 ** this.#timerBits;
+        this.#clock.pass?.(ISA_CYCLE_NS);
         return offset === 0 && size === 4 ? count : slice(count, 4, offset, size);
       }
       case GPE0_REGION:

@@ -3,7 +3,7 @@ import { type IrqLine, NO_IRQ } from '../irq.js';
 import { readBytes, writeBytes } from './bytes.js';
 import type { AccessSize, Device, Region } from './device.js';
 import { clone, validated } from './state.js';
-import { nsOfTick, ticksAt } from './ticks.js';
+import { ISA_CYCLE_NS, nsOfTick, ticksAt } from './ticks.js';
 
 // Intel 8254 data sheet (order 231164). Counters are never stepped: everything follows from the tick at which a count was loaded.
 
@@ -108,8 +108,9 @@ export class Pit8254 implements Device<Pit8254State> {
   read(offset: number, size: AccessSize, region: number): number {
     const limit = this.regions[region].size;
     if (size !== 1) return readBytes(offset, size, at => (at < limit ? this.read(at, 1, region) : 0xff));
-    if (region === PORT61_REGION) return this.#readPort61();
-    return offset === CONTROL ? 0xff : this.#readCounter(this.#s.channels[offset]);
+    const value = region === PORT61_REGION ? this.#readPort61() : offset === CONTROL ? 0xff : this.#readCounter(this.#s.channels[offset]);
+    this.#clock.pass?.(ISA_CYCLE_NS);
+    return value;
   }
 
   write(offset: number, value: number, size: AccessSize, region: number): void {

@@ -11,3 +11,6 @@ export const nsOfTick = (tick: number, hz: number): number => {
   const seconds = Math.floor(tick / hz);
   return seconds * SECOND_NS + Math.ceil(((tick - seconds * hz) * SECOND_NS) / hz);
 };
+
+/** What a read of an ISA register takes. */
+export const ISA_CYCLE_NS = 1000;

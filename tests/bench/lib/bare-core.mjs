@@ -42,7 +42,7 @@ export class BareCore {
       throw new Error(`the program asked the host for ${what}`);
     };
     const host = Object.fromEntries(
-      ['portRead', 'portWrite', 'mmioRead', 'mmioWrite', 'interruptAck', 'msrRead', 'msrWrite', 'tprRead', 'tprWrite', 'ferr', 'entropy'].map(name => [name, surprise(name)]),
+      ['portRead', 'portWrite', 'mmioRead', 'mmioWrite', 'interruptAck', 'msrRead', 'msrWrite', 'tprRead', 'tprWrite', 'ferr', 'pause', 'entropy'].map(name => [name, surprise(name)]),
     );
     const module = new WebAssembly.Module(readFileSync(CORE_FILE));
     const { result, exports } = catchExports(() => Core.create(module, RAM_BYTES, host, engine));
