@@ -189,6 +189,9 @@ export function emitTsc(i: Insn, withId: bool): void {
   op(W.I32_AND);
   leaveIf();
   get(L.CPU);
+  i32c(1);
+  mem(W.I32_STORE, <u32>offsetof<Cpu>("tscRead")); // for PAUSE
+  get(L.CPU);
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("end"));
   get(L.CPU);
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("tscOffset"));
