@@ -15,6 +15,7 @@ import { buildAesTables } from "./ops/sse-crypto";
 import { run as runCpu, settleFault } from "./interp/run";
 
 export * from "./generated/offsets";
+export { jitSse, jitVector } from "./jit/sse-slow";
 export { jitArith, jitBswap, jitCarry, jitCond, jitDivWide, jitEnd, jitEndOn, jitMulOver, jitRead, jitThick, jitWrite } from "./jit/slow";
 
 /** Lays out the machine: RAM in KiB, at most 3 GiB, which the host has allocated behind `ramBase()`. */

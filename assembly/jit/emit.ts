@@ -1,17 +1,19 @@
 // From records to code. Every group of hot operations has its emitter here; a group without one leaves the region before the instruction.
 import { Cpu } from "../cpu/state";
-import { CPU_XMM } from "../layout";
-import { FUSED_TARGET, Insn } from "../decode/insn";
+import { FUSED_TARGET, Insn, OP_SSE } from "../decode/insn";
 import { COUNTING, HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
 import { From, alu, imul, neg, pushFrom, quietAlu, shift, shiftCl, step, test } from "./alu";
 import { countThick } from "./count";
 import { arith64, flagsInMemory, pushCond } from "./flags";
 import { PLAIN, bail, branch, goTo, goToDynamic, popLabel, pushLabel } from "./flow";
-import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, arith, constant, dirtyReg, fetch, la, ln, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
+import { Fn, L, access, arith, constant, dirtyReg, fetch, la, ln, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
 import { emitTsc } from "./int-misc";
 import { emitThick, emitThickEnd, goesOn, keepsFlags, mayWrite } from "./int-ops";
+import { floating } from "./sse";
+import { moveVector } from "./sse-move";
+import { loadXmm } from "./sse-reg";
 import { Left, jit } from "./state";
-import { W, call, get, hintedIf, i32c, i64c, mem, op, set, simdMem, tee } from "./wasm";
+import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
 const RAX: u32 = 0;
 const RDX: u32 = 16;
@@ -19,8 +21,6 @@ const RSP: u32 = 32;
 const RBP: u32 = 40;
 const RSI: u32 = 48;
 const RDI: u32 = 56;
-const SIMD_LOAD: u32 = 0;
-const SIMD_STORE: u32 = 11;
 
 /** Sizes of the generator's lists: bytes, words, doublewords, quadwords. */
 // @ts-ignore: decorator
@@ -321,8 +321,6 @@ function extend(n: u32): void {
   if (n > 1) op(W.I64_EXTEND_S);
 }
 
-function xmmAddress(n: u32): u32 { return <u32>CPU_XMM + (n << 4); }
-
 function moves(i: Insn, code: u32): void {
   if (code < Hot.MOV_RI) {
     const s = code - Hot.MOV_RR;
@@ -502,30 +500,6 @@ function various(i: Insn, code: u32): void {
   }
 }
 
-function vector(i: Insn, code: u32): void {
-  get(L.CPU);
-  if (code == Hot.MOV128_RR) {
-    get(L.CPU);
-    simdMem(SIMD_LOAD, xmmAddress(i.b));
-    simdMem(SIMD_STORE, xmmAddress(i.a));
-    return;
-  }
-  const n = code - Hot.MOV128_RM;
-  pushAddress(i, true);
-  access(n & 1 ? SIZE_128_ALIGNED : SIZE_128, n >= 2);
-  if (n < 2) {
-    simdMem(SIMD_LOAD, 0);
-    simdMem(SIMD_STORE, xmmAddress(i.a));
-  } else {
-    set(L.H);
-    simdMem(SIMD_LOAD, xmmAddress(i.a));
-    set(L.V);
-    get(L.H);
-    get(L.V);
-    simdMem(SIMD_STORE, 0);
-  }
-}
-
 /** A thick operation: the record is brought up to date, the core does it, and what it may have changed is read again. */
 function thick(i: Insn, fn: u32): void {
   const j = jit();
@@ -540,8 +514,10 @@ function thick(i: Insn, fn: u32): void {
   op(W.RETURN);
   op(W.END);
   j.dirty = 0;
+  j.xdirty = 0;
   j.cleaned = 1;
   loadRegisters(mayWrite(i));
+  if (i.op >= OP_SSE) loadXmm();
   if (!keepsFlags(i)) flagsInMemory();
 }
 
@@ -643,6 +619,7 @@ function string(i: Insn, code: u32): void {
 export function emitRecord(i: Insn): bool {
   let code = <u32>i.op;
   if (code >= PAIRS && code < Hot.COUNT) code = load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1));
+  if (code >= 0x3000 && floating(i, code)) return true;
   if (code >= 0x1000) {
     if ((code & 0xf000) == 0x2000) {
       thickEnd(i);
@@ -681,6 +658,6 @@ export function emitRecord(i: Insn): bool {
     return false;
   } else if (code < Hot.RDTSC) string(i, code);
   else if (code == Hot.RDTSC) emitTsc(i, false);
-  else vector(i, code);
+  else moveVector(i, code);
   return true;
 }

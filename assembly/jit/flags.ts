@@ -3,6 +3,7 @@
 // exits do so on their own cold way. Blocks of a region agree on the state with which an edge is crossed (module.ts), or meet in locals in the record's form.
 import { Cpu, Lazy } from "../cpu/state";
 import { Fn, L, arith, constant, cut, la, ln, lo, lr, signed, widen } from "./operands";
+import { comparedBits, comparedCarry, comparedCond } from "./sse-flags";
 import { Fl, Over, Step, jit } from "./state";
 import { W, call, get, i32c, i64c, mem, op, set } from "./wasm";
 
@@ -17,17 +18,17 @@ export const UNSURE: u32 = 0xffff_ffff;
 export function packFlags(): u32 {
   const j = jit();
   if (j.flagKind < Fl.ADD && !j.stepKind && !j.overKind) return j.flagKind;
-  return j.flagKind | (j.flagSize << 3) | (j.flagCount << 5) | (j.stepKind << 11) | (j.stepSize << 13) | (j.overKind << 15) | (j.overSize << 18);
+  return j.flagKind | (j.flagSize << 4) | (j.flagCount << 6) | (j.stepKind << 12) | (j.stepSize << 14) | (j.overKind << 16) | (j.overSize << 19);
 }
 export function unpackFlags(packed: u32): void {
   const j = jit();
-  j.flagKind = packed & 7;
-  j.flagSize = (packed >> 3) & 3;
-  j.flagCount = (packed >> 5) & 63;
-  j.stepKind = (packed >> 11) & 3;
-  j.stepSize = (packed >> 13) & 3;
-  j.overKind = (packed >> 15) & 7;
-  j.overSize = (packed >> 18) & 3;
+  j.flagKind = packed & 15;
+  j.flagSize = (packed >> 4) & 3;
+  j.flagCount = (packed >> 6) & 63;
+  j.stepKind = (packed >> 12) & 3;
+  j.stepSize = (packed >> 14) & 3;
+  j.overKind = (packed >> 16) & 7;
+  j.overSize = (packed >> 19) & 3;
 }
 
 export function known(kind: u32, s: u32): void {
@@ -149,6 +150,7 @@ function baseCarry(): void {
       get(la(s));
       bitAt(s, j.flagCount - 1);
       break;
+    case Fl.FCMP: comparedCarry(); break;
     default: i32c(0);
   }
 }
@@ -218,7 +220,12 @@ function settleBase(): void {
   const s = j.flagSize;
   if (j.flagKind == Fl.DYN) return;
   if (j.flagKind == Fl.MEM) loadFlags();
-  else {
+  else if (j.flagKind == Fl.FCMP) {
+    i32c(Lazy.EXPLICIT * 4);
+    set(L.FT);
+    comparedBits();
+    set(L.FR);
+  } else {
     const t = lazyType(j.flagKind) * 4 + s;
     if (j.flagKind < Fl.SHL) i32c(t);
     else {
@@ -358,7 +365,7 @@ export function overlay(cf: u32): void {
 /** Pushes the result that ZF, SF and PF come from; tells its size, 4 when only the record's form has it. */
 function resultSize(): u32 {
   const j = jit();
-  return j.stepKind ? j.stepSize : j.flagKind >= Fl.ADD ? j.flagSize : 4;
+  return j.stepKind ? j.stepSize : j.flagKind >= Fl.ADD && j.flagKind < Fl.FCMP ? j.flagSize : 4;
 }
 function pushResult(s: u32): void { get(jit().stepKind ? ln(s) : lr(s)); }
 
@@ -433,6 +440,10 @@ function tryCond(cc: u32): bool {
   const plain = !j.stepKind && !j.overKind; // the base alone
   const negate = (cc & 1) != 0;
   const kind = cc >> 1;
+  if (plain && j.flagKind == Fl.FCMP) {
+    comparedCond(cc);
+    return true;
+  }
   if (s == 4 && (kind > 1 || (kind == 0 && !j.overKind))) return false;
   switch (kind) {
     case 0:

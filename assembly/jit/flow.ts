@@ -6,6 +6,7 @@ import { FETCH_ENTRIES_MASK } from "../mmu/tlb";
 import { flagsAreInMemory, flagsToLocals, packFlags, spillFlags, unpackFlags } from "./flags";
 import { emitTree, noteBlock } from "./module";
 import { L, pushRip, pushRipAt } from "./operands";
+import { flushXmm, settleXmm } from "./sse-reg";
 import { fallOf, placeOf, takenOf } from "./region";
 import {
   Fl, Jit, LABELS, Left, MAX_POINTS, NODE_DELTA, NODE_FALL, NODE_FLAGS_IN, NODE_HEADER, NODE_PAGE, NODE_PAGE2, NODE_TAKEN, NODE_WAYS, NO_NODE,
@@ -45,7 +46,7 @@ function branchTo(kind: u32, node: u32): void {
 // ---- points: what is known at a place of the code, for the other arm of a branch ----
 
 const POINT: usize = offsetof<Jit>("pending");
-const POINT_BYTES: usize = 48;
+const POINT_BYTES: usize = 96;
 
 export function savePoint(): void {
   const j = jit();
@@ -77,6 +78,7 @@ function settleLeft(n: i32): void {
 
 /** Ends the way: NEXT and LEFT are right. */
 function leave(): void {
+  flushXmm();
   if (flagsAreInMemory()) branchTo(EXIT, 0);
   else {
     flagsToLocals();
@@ -184,6 +186,7 @@ function cross(node: u32, delta: i32): void {
   guardPages(node, delta);
   const back = placeOf(node) <= placeOf(j.node);
   if (back || <u32>load<u8>(NODE_WAYS + node) > 1 || load<u8>(NODE_HEADER + node)) {
+    settleXmm();
     const want = load<u32>(NODE_FLAGS_IN + (node << 2));
     if (packFlags() != want) {
       if (want == Fl.MEM) spillFlags();

@@ -5,6 +5,7 @@ import { BLOCK_HEADER, BLOCK_RECORDS } from "../interp/block-layout";
 import { INSN_BYTES, Insn } from "../decode/insn";
 import { emitRecord, loadRegisters } from "./emit";
 import { UNSURE, UNTOUCHED, loadFlags, packFlags, storeFlags, unpackFlags } from "./flags";
+import { beginXmm, declareXmm, endXmm, forgetXmm, loadXmm, resetXmm, settleXmmDirty, storeXmm, xmmGroups } from "./sse-reg";
 import { BACK, EXIT, EXIT_FLAGS, FORWARD, checkBudget, goTo, pageBits, popLabel, pushLabel } from "./flow";
 import { Fn, L } from "./operands";
 import { placeOf } from "./region";
@@ -23,6 +24,7 @@ export function emitTree(node: u32): void {
   if (header) {
     op2(W.LOOP, W.VOID);
     pushLabel(BACK, node);
+    resetXmm();
   }
   if (header || node == 0) checkBudgetOf(node);
   let merges: u32 = 0;
@@ -43,6 +45,7 @@ export function emitTree(node: u32): void {
     j.pending = 0;
     j.verified = load<u32>(NODE_VERIFIED + (node << 2)) | pageBits(n);
     unpackFlags(load<u32>(NODE_FLAGS_IN + (n << 2)));
+    resetXmm();
     emitTree(n);
   }
   if (header) {
@@ -69,6 +72,7 @@ function emitBlock(node: u32): void {
   const block = j.block;
   j.dirty = j.pass ? load<u32>(NODE_DIRTY_IN + (node << 2)) : 0;
   j.cleaned = 0;
+  beginXmm(node);
   if (!j.pass) unpackFlags(Fl.DYN);
   j.touched = 0;
   const records = <u32>load<u16>(block, BLOCK_RECORDS);
@@ -89,13 +93,14 @@ export function noteBlock(): void {
   if (j.pass) return;
   const node = j.node;
   store<u32>(NODE_DIRTY_GEN + (node << 2), j.dirty | (j.cleaned ? CLEANED : 0));
+  endXmm(node);
   const packed = packFlags();
   store<u32>(NODE_FLAGS_OUT + (node << 2), !j.touched ? UNTOUCHED : j.flagKind < Fl.ADD && packed != j.flagKind ? UNSURE : packed);
 }
 
 function emitBody(): void {
   const j = jit();
-  op(4);
+  op(4 + xmmGroups());
   uleb(L.I32S);
   op(W.I32);
   uleb(L.I64S);
@@ -104,6 +109,7 @@ function emitBody(): void {
   op(W.V128);
   uleb(16);
   op(j.wide ? W.I64 : W.I32);
+  declareXmm();
   get(L.CPU);
   mem(W.I32_LOAD, <u32>offsetof<Cpu>("tlbRead"));
   set(L.TR);
@@ -117,6 +123,7 @@ function emitBody(): void {
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("rip"));
   set(L.RIP);
   loadRegisters(0xffff);
+  loadXmm();
   const flags = j.pass ? load<u32>(NODE_FLAGS_IN) : Fl.DYN;
   if (flags == Fl.DYN) loadFlags();
   op2(W.BLOCK, W.VOID);
@@ -140,6 +147,7 @@ function emitBody(): void {
     if (!j.wide) op(W.I64_EXTEND_U);
     mem(W.I64_STORE, n << 3);
   }
+  storeXmm();
   get(L.CPU);
   get(L.NEXT);
   mem(W.I64_STORE, <u32>offsetof<Cpu>("rip"));
@@ -191,13 +199,17 @@ export function emitRegion(): bool {
   j.bodyStart = start + 5;
   j.used = 0;
   j.everDirty = 0;
+  forgetXmm();
   j.failed = 0;
   for (let k: u32 = 0; k < j.nodes; k++) store<u32>(NODE_FLAGS_IN + (k << 2), Fl.DYN);
   for (j.pass = 0; j.pass < 2; j.pass++) {
     j.at = start + 5;
     j.hintAt = hints;
     emitBody();
-    if (!j.pass) settleEntries();
+    if (!j.pass) {
+      settleEntries();
+      settleXmmDirty();
+    }
   }
   if (j.failed) {
     j.at = start;
@@ -237,10 +249,12 @@ const TYPES = memory.data<u8>([
   0x60, 2, 0x7e, 0x7e, 1, 0x7f, // MUL_OVER
   0x60, 1, 0x7e, 1, 0x7e, // BSWAP
   0x60, 3, 0x7e, 0x7e, 0x7e, 1, 0x7e, // DIV_WIDE
+  0x60, 5, 0x7f, 0x7f, 0x7f, 0x7b, 0x7b, 1, 0x7f, // SSE
+  0x60, 5, 0x7f, 0x7f, 0x7b, 0x7b, 0x7b, 1, 0x7b, // VECTOR
 ]);
-const TYPES_COUNT: u32 = 9;
-const TYPES_BYTES: usize = 4 + 7 + 10 + 8 + 6 + 7 + 6 + 5 + 7;
-const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 4, 5, 6, 7, 5, 8, 2]);
+const TYPES_COUNT: u32 = 11;
+const TYPES_BYTES: usize = 4 + 7 + 10 + 8 + 6 + 7 + 6 + 5 + 7 + 9 + 9;
+const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 4, 5, 6, 7, 5, 8, 2, 9, 10]);
 
 const HINT_NAME = memory.data<u8>([
   0x6d, 0x65, 0x74, 0x61, 0x64, 0x61, 0x74, 0x61, 0x2e, 0x63, 0x6f, 0x64, 0x65, 0x2e, 0x62, 0x72, 0x61, 0x6e, 0x63, 0x68, 0x5f, 0x68, 0x69, 0x6e, 0x74,

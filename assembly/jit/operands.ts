@@ -4,6 +4,7 @@ import { BLOCK_COUNT } from "../interp/block-layout";
 import { Insn } from "../decode/insn";
 import { spillFlags } from "./flags";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
+import { spillXmm } from "./sse-reg";
 import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
@@ -56,7 +57,9 @@ export namespace Fn {
   export const ARITH: u32 = 8;
   export const DIV_WIDE: u32 = 9;
   export const END_ON: u32 = 10;
-  export const COUNT: u32 = 11;
+  export const SSE: u32 = 11;
+  export const VECTOR: u32 = 12;
+  export const COUNT: u32 = 13;
 }
 
 // @ts-ignore: decorator
@@ -241,6 +244,7 @@ export function spill(): void {
     if (!j.wide) op(W.I64_EXTEND_U);
     mem(W.I64_STORE, n << 3);
   }
+  spillXmm();
   spillFlags();
 }
 

@@ -36,7 +36,7 @@ export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
   if (first == ~0) return 0;
   const host = hostOf(first);
   if (!host || (<u32>lin & 0xfff) + size <= 0x1000) return host;
-  if (size == 16) return 0;
+  if (size == 16 || (!(lin >> 32) && (lin + size) >> 32 != 0)) return 0; // the interpreter knows what 4 GiB mean
   for (let k: u32 = 0; k < size; k++) {
     const at = lin >> 32 ? lin + <u64>k : (lin + <u64>k) & cpu.addrMask;
     const phys = tryTranslate(cpu, at, access);

@@ -19,6 +19,7 @@ export namespace Fl {
   export const SHL: u32 = 5; // count in `flagCount`
   export const SHR: u32 = 6;
   export const SAR: u32 = 7;
+  export const FCMP: u32 = 8; // doubles in locals: see sse-flags.ts
 }
 /** INC or DEC behind the operation that CF comes from; the result in a local of its own. */
 export namespace Step {
@@ -87,6 +88,10 @@ export class Jit {
   reached: u32; // nodes that can be reached
   used: u32; // registers that appear, by number
   everDirty: u32; // registers that are written
+  xused: u32; // the same for XMM registers
+  xeverDirty: u32;
+  xany: u32; // there is SSE code at all
+  xguard: u32; // the guard of sse-reg.ts is used
   pass: u32;
   labels: u32; // depth of the label stack
   long: u32; // EFER.LMA when regions were compiled
@@ -110,6 +115,9 @@ export class Jit {
   overKind: u32;
   overSize: u32;
   touched: u32; // the current block changed the flags
+  xdirty: u32; // XMM registers, as `dirty`
+  xstate0: u64; xstate1: u64; // a byte a register: where its value is
+  xfacts0: u64; xfacts1: u64; // what is known of it
 }
 
 // @ts-ignore: decorator
@@ -147,8 +155,10 @@ export const PAGE_NUMBER: usize = JIT_BASE + 0x3600; // u32: physical
 export const PAGE_LINES: usize = JIT_BASE + 0x3700; // u64
 export const STACK: usize = JIT_BASE + 0x3800; // scratch
 /** Saved points: see flow.ts. */
-export const POINTS: usize = JIT_BASE + 0x5000;
+export const POINTS: usize = JIT_BASE + 0x3f_0000;
 export const MAX_POINTS: u32 = 512;
+export const NODE_XDIRTY_IN: usize = JIT_BASE + 0x5000; // u32
+export const NODE_XDIRTY_GEN: usize = JIT_BASE + 0x5400; // u32, bit 31: cleaned
 export const ENTRIES: usize = JIT_BASE + 0x3a00; // u32 by function of the batch: its entry block
 export const HINT_ENDS: usize = JIT_BASE + 0x3c00; // u32 by function of the batch: where its hints end
 export const EXITS: usize = JIT_BASE + 0x3e00; // u64 by Left: how often
@@ -158,3 +168,5 @@ export const BODIES: usize = JIT_BASE + 0x8_0000; // code bodies, before they ar
 export const REFS: usize = JIT_BASE + 0x30_0000; // 24 bytes each, see queue.ts
 export const MAX_REFS: u32 = 40_000;
 export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely
+/** Number of the pseudo XMM register in the record where `jitSse` leaves its result; the source follows. */
+export const SLOW_REG: u32 = 0x50;

@@ -18,10 +18,14 @@ export namespace W {
   export const SELECT: u32 = 0x1b;
   export const I32_LOAD: u32 = 0x28;
   export const I64_LOAD: u32 = 0x29;
+  export const F32_LOAD: u32 = 0x2a;
+  export const F64_LOAD: u32 = 0x2b;
   export const I32_LOAD8_U: u32 = 0x2d;
   export const I32_LOAD16_U: u32 = 0x2f;
   export const I32_STORE: u32 = 0x36;
   export const I64_STORE: u32 = 0x37;
+  export const F32_STORE: u32 = 0x38;
+  export const F64_STORE: u32 = 0x39;
   export const I32_STORE8: u32 = 0x3a;
   export const I32_STORE16: u32 = 0x3b;
   export const I64_STORE32: u32 = 0x3e;
@@ -39,6 +43,17 @@ export namespace W {
   export const I64_EQZ: u32 = 0x50;
   export const I64_EQ: u32 = 0x51; // the rest in the order of the 32-bit ones
   export const I64_NE: u32 = 0x52;
+  export const I64_LT_U: u32 = 0x54;
+  export const F32_EQ: u32 = 0x5b; // NE LT GT LE GE follow
+  export const F32_NE: u32 = 0x5c;
+  export const F32_LT: u32 = 0x5d;
+  export const F32_LE: u32 = 0x5f;
+  export const F64_EQ: u32 = 0x61;
+  export const F64_NE: u32 = 0x62;
+  export const F64_LT: u32 = 0x63;
+  export const F64_GT: u32 = 0x64;
+  export const F64_LE: u32 = 0x65;
+  export const F64_GE: u32 = 0x66;
   export const I32_CLZ: u32 = 0x67;
   export const I32_CTZ: u32 = 0x68;
   export const I32_POPCNT: u32 = 0x69;
@@ -69,14 +84,39 @@ export namespace W {
   export const I64_SHL: u32 = 0x86;
   export const I64_SHR_S: u32 = 0x87;
   export const I64_SHR_U: u32 = 0x88;
+  export const F32_ABS: u32 = 0x8b;
+  export const F32_NEAREST: u32 = 0x90;
+  export const F32_ADD: u32 = 0x92;
+  export const F64_ABS: u32 = 0x99;
+  export const F64_CEIL: u32 = 0x9b;
+  export const F64_FLOOR: u32 = 0x9c;
+  export const F64_TRUNC: u32 = 0x9d;
+  export const F64_NEAREST: u32 = 0x9e;
+  export const F64_SQRT: u32 = 0x9f;
+  export const F64_ADD: u32 = 0xa0;
+  export const F64_SUB: u32 = 0xa1;
+  export const F64_MUL: u32 = 0xa2;
+  export const F64_DIV: u32 = 0xa3;
   export const I32_WRAP: u32 = 0xa7;
   export const I64_EXTEND_S: u32 = 0xac;
   export const I64_EXTEND_U: u32 = 0xad;
+  export const F32_CONVERT_I32: u32 = 0xb2;
+  export const F32_CONVERT_I64: u32 = 0xb4;
+  export const F32_DEMOTE: u32 = 0xb6;
+  export const F64_CONVERT_I32: u32 = 0xb7;
+  export const F64_CONVERT_I64: u32 = 0xb9;
+  export const F64_PROMOTE: u32 = 0xbb;
+  export const I32_REINTERPRET: u32 = 0xbc;
+  export const I64_REINTERPRET: u32 = 0xbd;
+  export const F32_REINTERPRET: u32 = 0xbe;
+  export const F64_REINTERPRET: u32 = 0xbf;
   export const I32_EXTEND8_S: u32 = 0xc0;
   export const I32_EXTEND16_S: u32 = 0xc1;
   export const I64_EXTEND32_S: u32 = 0xc4;
   export const I32: u32 = 0x7f;
   export const I64: u32 = 0x7e;
+  export const F32: u32 = 0x7d;
+  export const F64: u32 = 0x7c;
   export const V128: u32 = 0x7b;
   export const VOID: u32 = 0x40;
 }
@@ -122,6 +162,23 @@ export function i32c(v: i32): void {
 export function i64c(v: i64): void {
   op(0x42);
   sleb(v);
+}
+export function f32c(v: f32): void {
+  op(0x43);
+  const j = jit();
+  store<f32>(j.at, v);
+  j.at += 4;
+}
+export function f64c(v: f64): void {
+  op(0x44);
+  const j = jit();
+  store<f64>(j.at, v);
+  j.at += 8;
+}
+/** A saturating truncation to an integer. */
+export function saturate(opcode: u32): void {
+  op(0xfc);
+  op(opcode);
 }
 export function get(local: u32): void {
   op(0x20);

@@ -49,11 +49,11 @@ function soft64(cpu: Cpu, op: u32, a: v128, b: v128): v128 {
 @inline function zero32(v: v128): v128 { return i32x4.eq(v128.and(v, i32x4.splat(0x7fff_ffff)), i32x4.splat(0)); }
 // @ts-ignore: decorator
 @inline function zero64(v: v128): v128 { return i64x2.eq(v128.and(v, i64x2.splat(0x7fff_ffff_ffff_ffff)), i64x2.splat(0)); }
-function plain32(v: v128): v128 {
+export function plain32(v: v128): v128 {
   const m = v128.and(v, i32x4.splat(0x7fff_ffff));
   return v128.or(i32x4.lt_u(i32x4.sub(m, i32x4.splat(0x0100_0000)), i32x4.splat(0x7e80_0000)), i32x4.eq(m, i32x4.splat(0)));
 }
-function plain64(v: v128): v128 {
+export function plain64(v: v128): v128 {
   const m = v128.and(v, i64x2.splat(0x7fff_ffff_ffff_ffff));
   const normal = v128.and(i64x2.gt_s(m, i64x2.splat(0x001f_ffff_ffff_ffff)), i64x2.lt_s(m, i64x2.splat(0x7ff0_0000_0000_0000)));
   return v128.or(normal, i64x2.eq(m, i64x2.splat(0)));

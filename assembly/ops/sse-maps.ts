@@ -32,7 +32,7 @@ function zeroExtend(cpu: Cpu, i: Insn, op: u32): v128 {
 }
 
 /** PHMINPOSUW: the least word and its position. */
-function leastWord(b: v128): v128 {
+export function leastWord(b: v128): v128 {
   const low = <u64>i64x2.extract_lane(b, 0), high = <u64>i64x2.extract_lane(b, 1);
   let best: u64 = 0xffff_ffff;
   for (let k: u64 = 0; k < 8; k++) best = min<u64>(best, ((((k < 4 ? low : high) >> ((k & 3) << 4)) & 0xffff) << 16) | k);
@@ -161,7 +161,7 @@ function insertSingle(cpu: Cpu, i: Insn): void {
 }
 
 /** MPSADBW: eight sums of four absolute differences. */
-function blockSums(a: v128, b: v128, imm: u32): v128 {
+export function blockSums(a: v128, b: v128, imm: u32): v128 {
   const first = alignRight(i64x2.splat(0), a, imm & 4);
   let sum = i64x2.splat(0);
   for (let k: u32 = 0; k < 4; k++) {

@@ -18,7 +18,9 @@ export interface JitOptions {
 export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384, maxInstructions: 200 };
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
-const FUNCTIONS = ['jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn'];
+const FUNCTIONS = [
+  'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector',
+];
 const TABLE_STEP = 1024;
 
 /** Makes the modules that the core emits live, in the core's own function table. */

@@ -4,10 +4,11 @@ import type { CoreHarness, CoreMode } from './core-harness.js';
 import { type Block, Emitter, type Generator, layOut, pickGenerator } from './fuzz-program.js';
 import { GENERAL, writeEnd } from './jit-fuzz-general.js';
 import { INTEGERS } from './jit-fuzz-int.js';
+import { SSE } from './jit-fuzz-sse.js';
 import { Random } from './random.js';
 
 /** Where instructions come from: one list of generators a file. */
-export const GENERATORS: readonly Generator[] = [...GENERAL, ...INTEGERS];
+export const GENERATORS: readonly Generator[] = [...GENERAL, ...INTEGERS, ...SSE];
 
 const CODE = 0x10_0e00; // 512 bytes before a page's end: programs run over it
 const CODE_BYTES = 0x3000;
