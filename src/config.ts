@@ -1,3 +1,4 @@
+import { type BootDeviceConfig, type BootDeviceOptions, checkBootDevices } from './config-boot.js';
 import { checkNetwork, type NetworkConfig, type NetworkOptions } from './config-net.js';
 import { VmletError } from './errors.js';
 import type { Seed } from './host/backends/entropy.js';
@@ -22,9 +23,11 @@ export interface DiskOptions {
   readOnly?: boolean;
   /** Changes stay in memory and are gone with the machine. */
   snapshot?: boolean;
+  /** The controller: `virtio` (default), or `ide` (default when the machine boots by firmware). */
+  interface?: 'virtio' | 'ide';
 }
 
-export interface VMOptions extends NetworkOptions {
+export interface VMOptions extends NetworkOptions, BootDeviceOptions {
   /** A built-in guest: amd64 (the default), amd64-generic, i386 or i386-pae. */
   image?: string;
   /** A kernel file of your own: bzImage, vmlinux ELF, PVH or multiboot. */
@@ -87,7 +90,7 @@ export interface VMOptions extends NetworkOptions {
 }
 
 /** Options checked and in plain units. */
-export interface VMConfig extends NetworkConfig {
+export interface VMConfig extends NetworkConfig, BootDeviceConfig {
   image: string | undefined;
   kernel: string | undefined;
   initrd: string | undefined;
@@ -153,21 +156,22 @@ export const parseDuration = (value: Duration, name = 'duration', bareUnit = 'ms
   return Math.round(ns);
 };
 
-const DISK_FLAGS = ['ro', 'rw', 'snapshot'];
+const DISK_FLAGS = ['ro', 'rw', 'snapshot', 'ide', 'virtio'];
 
-/** A disk as the command line has it: PATH[,ro][,snapshot]. */
-export const parseDisk = (text: string): DiskOptions => {
+/** A disk as the command line has it: PATH[,ro][,snapshot][,ide]. */
+export const parseDisk = (text: string, what = 'disk'): DiskOptions => {
   const parts = text.split(',');
   const flags: string[] = [];
   // A path may hold commas: only known words at the end are flags.
   while (parts.length > 1 && (DISK_FLAGS.includes(parts[parts.length - 1]) || /^[a-z]+$/.test(parts[parts.length - 1]))) {
     const flag = parts.pop()!;
-    if (!DISK_FLAGS.includes(flag)) throw configError(`disk: '${flag}' in '${text}' is not known`, "after the path there may be ',ro' or ',snapshot'");
+    if (!DISK_FLAGS.includes(flag)) throw configError(`${what}: '${flag}' in '${text}' is not known`, "after the path there may be ',ro', ',snapshot' or ',ide'");
     flags.push(flag);
   }
   const path = parts.join(',');
-  if (path === '') throw configError('disk: the path is empty', 'for instance --disk root.img,snapshot');
-  return { path, readOnly: flags.includes('ro'), snapshot: flags.includes('snapshot') };
+  if (path === '') throw configError(`${what}: the path is empty`, `for instance --${what} root.img,snapshot`);
+  const controller = flags.includes('ide') ? 'ide' : flags.includes('virtio') ? 'virtio' : undefined;
+  return { path, readOnly: flags.includes('ro'), snapshot: flags.includes('snapshot'), ...(controller && { interface: controller }) };
 };
 
 const parseTime = (value: string): { time: 'warp' | 'realtime'; epochSeconds?: number } => {
@@ -203,7 +207,7 @@ const text = (name: string, value: unknown): string | undefined => {
 
 const KEYS: ReadonlySet<string> = new Set([
   'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'cpu', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
-  'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
+  'boot', 'floppies', 'cdroms', 'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
 ]);
 
 /** Checks options; throws ERR_VMLET_CONFIG naming the first that is wrong. */
@@ -222,15 +226,21 @@ export const checkOptions = (options: VMOptions): VMConfig => {
   const { seed = 1 } = options;
   const seedIsSound = typeof seed === 'bigint' || (typeof seed === 'string' && seed !== '') || (typeof seed === 'number' && Number.isInteger(seed));
   if (!seedIsSound) throw configError(`seed: '${String(seed)}' is no whole number or text`);
-  const disks = (options.disks ?? []).map(disk => (typeof disk === 'string' ? parseDisk(disk) : disk));
+  const disks = (options.disks ?? []).map(disk => (typeof disk === 'string' ? parseDisk(disk) : { ...disk }));
   for (const disk of disks) {
     if (typeof disk?.path !== 'string' || disk.path === '') throw configError('disks: each needs a path');
     if (disk.readOnly && disk.snapshot) throw configError(`disk ${disk.path}: 'ro' and 'snapshot' exclude each other`);
   }
   if (disks.length > 8) throw configError(`${disks.length} disks: a machine has up to 8`);
-  const builtIn = kernel === undefined && bios === undefined;
+  const network = checkNetwork(options);
+  const devices = checkBootDevices(options, { disks: disks.length, nics: network.nics.length, hasKernel: (kernel ?? image) !== undefined });
+  const byFirmware = devices.bootOrder.length > 0;
+  if (byFirmware && (initrd !== undefined || options.append !== undefined)) throw configError('a machine that boots by firmware takes no initrd and no kernel command line', 'leave them out');
+  const builtIn = kernel === undefined && bios === undefined && !byFirmware;
   const agent = options.agent ?? builtIn;
-  if (agent && bios !== undefined) throw configError('commands cannot be run in a guest that starts from a ROM');
+  if (agent && kernel === undefined && !builtIn) throw configError('commands cannot be run in a guest that starts from a ROM or a boot device');
+  for (const disk of disks) disk.interface ??= byFirmware ? 'ide' : 'virtio';
+  if (disks.filter(disk => disk.interface === 'ide').length + devices.cdroms.length > 4) throw configError('there are more than four IDE disks and CDs', "add ',virtio' to some of the disks");
   const timeoutNs = options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout');
   const wallTimeoutNs = options.wallTimeout === undefined ? undefined : parseDuration(options.wallTimeout, 'wallTimeout');
   const { time, epochSeconds } = parseTime(options.time ?? 'warp');
@@ -244,7 +254,8 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     cpu: oneOf('cpu', options.cpu, ['v1', 'v2'], 'v2'),
     memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseMemory(options.memory),
     disks,
-    ...checkNetwork(options),
+    ...network,
+    ...devices,
     seed,
     engine: oneOf('engine', options.engine, ['interp', 'jit'], 'interp'),
     time,

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { VmletError } from './errors.js';
 import { guestNetWord } from './config-net.js';
-import { configError, type VMConfig, type VMOptions } from './config.js';
+import { configError, type DiskOptions, type VMConfig, type VMOptions } from './config.js';
 import type { BlockBackend } from './host/backends/backend.js';
 import { OverlayBlock, RawFileBlock } from './host/backends/block.js';
 import type { Arch } from './host/boot/linux.js';
@@ -39,8 +39,9 @@ const agentWords = (config: VMConfig, options: VMOptions): string =>
 export const prepareGuest = async (config: VMConfig, options: VMOptions): Promise<PreparedGuest> => {
   if (config.bios !== undefined) {
     const image = await readUserFile(config.bios, 'ROM image', options.signal);
-    return { boot: { kind: 'rom', image, name: config.bios }, arch: config.arch, image: undefined, cmdline: undefined };
+    return { boot: { kind: 'rom', image, name: config.bios, order: config.bootOrder }, arch: config.arch, image: undefined, cmdline: undefined };
   }
+  if (config.bootOrder.length > 0) return { boot: { kind: 'firmware', order: config.bootOrder }, arch: config.arch, image: undefined, cmdline: undefined };
   return config.kernel === undefined ? prepareImage(config, options) : prepareKernel(config.kernel, config, options);
 };
 
@@ -110,17 +111,31 @@ const readUserFile = async (path: string, what: string, signal?: AbortSignal): P
   }
 };
 
-/** Opens the disks; all are closed again when one fails. */
-export const openDisks = (config: VMConfig): BlockBackend[] => {
-  const opened: BlockBackend[] = [];
+/** The drives of a machine by what they are attached to. */
+export interface OpenDrives {
+  disks: BlockBackend[];
+  ideDisks: BlockBackend[];
+  floppies: BlockBackend[];
+  cdroms: BlockBackend[];
+}
+
+/** All of a machine's drives, to be flushed and closed. */
+export const allDrives = ({ disks, ideDisks, floppies, cdroms }: OpenDrives): BlockBackend[] => [...disks, ...ideDisks, ...floppies, ...cdroms];
+
+/** Opens the drives; all are closed again when one fails. */
+export const openDisks = (config: VMConfig): OpenDrives => {
+  const drives: OpenDrives = { disks: [], ideDisks: [], floppies: [], cdroms: [] };
+  const open = ({ path, readOnly = false, snapshot = false }: DiskOptions): BlockBackend => {
+    const file = new RawFileBlock(path, { readOnly: readOnly || snapshot });
+    return snapshot ? new OverlayBlock(file) : file;
+  };
   try {
-    for (const { path, readOnly = false, snapshot = false } of config.disks) {
-      const file = new RawFileBlock(path, { readOnly: readOnly || snapshot });
-      opened.push(snapshot ? new OverlayBlock(file) : file);
-    }
+    for (const disk of config.disks) (disk.interface === 'ide' ? drives.ideDisks : drives.disks).push(open(disk));
+    for (const floppy of config.floppies) drives.floppies.push(open(floppy));
+    for (const path of config.cdroms) drives.cdroms.push(open({ path, readOnly: true }));
   } catch (error) {
-    for (const disk of opened) disk.close();
+    for (const drive of allDrives(drives)) drive.close();
     throw error;
   }
-  return opened;
+  return drives;
 };

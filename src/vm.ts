@@ -1,14 +1,15 @@
 import { checkOptions, configError, type Duration, formatNs, parseDuration, type VMConfig, type VMOptions } from './config.js';
 import { VmletError } from './errors.js';
-import type { BlockBackend } from './host/backends/backend.js';
 import { BufferedChar } from './host/backends/char.js';
 import { type Clock, type Timer, VirtualClock } from './host/clock.js';
 import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
 import { Agent, type RunRequest } from './vm-agent.js';
 import { loadCore } from './vm-core.js';
-import { openDisks, prepareGuest, type PreparedGuest } from './vm-guest.js';
+import { allDrives, openDisks, type OpenDrives, prepareGuest, type PreparedGuest } from './vm-guest.js';
 import type { MachineNetwork, VirtualNetwork } from './vm-network.js';
 import { CommandExitError, GuestProcess, type RunResult } from './vm-process.js';
+import { Keyboard } from './vm-keyboard.js';
+import { Screen } from './vm-screen.js';
 import { SerialConsole } from './vm-serial.js';
 import { type Ending, GuestWatch, type Stage, type VMExit } from './vm-verdict.js';
 
@@ -17,7 +18,7 @@ export type MachineLike = Pick<
   Machine,
   'run' | 'stop' | 'pause' | 'resume' | 'powerButton' | 'requestYield' | 'hold' | 'stateHash' | 'registers' | 'instructions' | 'nowNs'
 > &
-  Partial<Pick<Machine, 'setLink'>> & { readonly clock: Clock };
+  Partial<Pick<Machine, 'setLink' | 'screen' | 'sendScancodes' | 'keyboardTaken'>> & { readonly clock: Clock };
 
 /** For tests of what is above the machine. @internal */
 export interface VMInternals {
@@ -69,6 +70,10 @@ const createMachine = async (options: MachineOptions): Promise<MachineLike> => n
 export class VM implements AsyncDisposable {
   /** The first serial line. */
   readonly serial: SerialConsole;
+  /** The VGA text screen. */
+  readonly screen: Screen;
+  /** The PS/2 keyboard. */
+  readonly keyboard: Keyboard;
   /** Bytes written to the debug console port, if there is one. */
   readonly debugcon: BufferedChar;
   /** Resolves when the machine has ended; never rejects. Awaiting it alone does not make time pass: `wait` does. */
@@ -78,7 +83,7 @@ export class VM implements AsyncDisposable {
   readonly config: VMConfig;
   readonly #machine: MachineLike;
   readonly #agent: Agent | undefined;
-  readonly #disks: BlockBackend[];
+  readonly #drives: OpenDrives;
   readonly #watch: GuestWatch;
   readonly #wires: MachineNetwork | undefined;
   #releaseOutside: (() => void) | undefined;
@@ -106,14 +111,14 @@ export class VM implements AsyncDisposable {
     const guest = await (internals.prepare ?? prepareGuest)(config, options);
     const module = await core;
     if (signal?.aborted) throw aborted(signal);
-    const disks = openDisks(config);
+    const drives = openDisks(config);
     let wires: MachineNetwork | undefined;
     try {
       const clock = new VirtualClock();
       wires = config.nics.length > 0 ? await connectNetwork(config, options, clock) : undefined;
-      return await VM.#assemble(config, options, guest, disks, module, internals.createMachine ?? createMachine, clock, wires);
+      return await VM.#assemble(config, options, guest, drives, module, internals.createMachine ?? createMachine, clock, wires);
     } catch (error) {
-      for (const disk of disks) disk.close();
+      for (const drive of allDrives(drives)) drive.close();
       wires?.close();
       throw error;
     }
@@ -123,7 +128,7 @@ export class VM implements AsyncDisposable {
     config: VMConfig,
     options: VMOptions,
     guest: PreparedGuest,
-    disks: BlockBackend[],
+    drives: OpenDrives,
     core: WebAssembly.Module,
     create: (options: MachineOptions) => MachineLike | Promise<MachineLike>,
     clock: VirtualClock,
@@ -143,7 +148,7 @@ export class VM implements AsyncDisposable {
       epochSeconds: config.epochSeconds,
       boot: guest.boot,
       serial: [serial.backend],
-      disks,
+      ...drives,
       console: agent ? [agent.port] : undefined,
       rng: true,
       clock,
@@ -156,14 +161,14 @@ export class VM implements AsyncDisposable {
       onGuestLog: options.onGuestLog,
       throttle: options.throttle,
     });
-    return new VM(config, options, guest, disks, agent, machine, serial, debugcon, wires);
+    return new VM(config, options, guest, drives, agent, machine, serial, debugcon, wires);
   }
 
   private constructor(
     config: VMConfig,
     options: VMOptions,
     guest: PreparedGuest,
-    disks: BlockBackend[],
+    drives: OpenDrives,
     agent: Agent | undefined,
     machine: MachineLike,
     serial: SerialConsole,
@@ -174,7 +179,7 @@ export class VM implements AsyncDisposable {
     this.guest = guest;
     this.serial = serial;
     this.debugcon = debugcon;
-    this.#disks = disks;
+    this.#drives = drives;
     this.#agent = agent;
     this.#machine = machine;
     this.#wires = wires;
@@ -189,6 +194,14 @@ export class VM implements AsyncDisposable {
       matched: () => machine.requestYield(),
       after: (ns, callback) => this.#after(ns, callback),
       ended: () => (this.#exit === undefined ? undefined : this.#goneError()),
+    });
+    const ended = () => (this.#exit === undefined ? undefined : this.#goneError());
+    this.screen = new Screen({ screen: () => machine.screen?.(), busy: () => this.#hold(), after: (ns, callback) => this.#after(ns, callback), ended });
+    this.keyboard = new Keyboard({
+      clock: machine.clock,
+      send: bytes => machine.sendScancodes?.(bytes),
+      taken: () => machine.keyboardTaken?.() ?? true,
+      busy: () => this.#hold(),
     });
     if (agent) {
       agent.onReady = () => {
@@ -418,7 +431,7 @@ export class VM implements AsyncDisposable {
       consoleTail: this.serial.tail(),
     });
     this.#exit = exit;
-    for (const disk of this.#disks) {
+    for (const disk of allDrives(this.#drives)) {
       try {
         disk.flush();
       } catch (error) {
@@ -430,6 +443,8 @@ export class VM implements AsyncDisposable {
     const gone = this.#goneError();
     for (const process of [...this.#processes]) process.abandon(gone);
     this.serial.end(gone);
+    this.screen.end();
+    this.keyboard.end();
     for (const wake of this.#readyWaiters) wake();
     this.#resolveExit(exit);
   }

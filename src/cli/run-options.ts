@@ -11,6 +11,10 @@ export interface RunFlags {
   initrd?: string;
   append?: string;
   bios?: string;
+  boot?: string;
+  floppy?: string[];
+  cdrom?: string[];
+  display?: string;
   disk?: string[];
   arch?: string;
   cpu?: string;
@@ -55,7 +59,11 @@ export const addRunOptions = (command: Command): Command =>
     .option('-i, --initrd <file>', 'initial ramdisk for that kernel')
     .option('-a, --append <words>', 'kernel command line; added to the own one of a built-in image')
     .option('--bios <file>', 'a ROM image, executed from the reset vector')
-    .option('--disk <path[,ro|,snapshot]>', 'attach a raw disk image (repeatable)', collect)
+    .option('--boot <order>', 'boot by firmware from disk, floppy, cdrom or net; several with commas')
+    .option('--disk <path[,ro|,snapshot][,ide]>', 'attach a raw disk image (repeatable)', collect)
+    .option('--floppy <path[,ro|,snapshot]>', 'attach a floppy image, and boot from it unless told otherwise (repeatable)', collect)
+    .option('--cdrom <path>', 'attach a CD image, and boot from it unless told otherwise (repeatable)', collect)
+    .option('--display <kind>', 'none, or text: the VGA text screen in this terminal (default: none)')
     .option('-n, --net <network>', 'none (default), user, or user,restrict: a gateway with DHCP, DNS and NAT to this host')
     .option('--publish <ports>', "open a port of this host that leads to the guest's: 127.0.0.1:8080:80 (repeatable; implies --net user)", collect)
     .option('--allow <destination>', 'let guests reach what is closed: 127.0.0.1:8080, loopback, private, 10.1.0.0/16 (repeatable; implies --net user)', collect)
@@ -142,6 +150,9 @@ export const vmOptions = (flags: RunFlags, image: string | undefined): VMOptions
     initrd: flags.initrd,
     append: flags.append,
     bios: flags.bios,
+    boot: flags.boot,
+    floppies: flags.floppy,
+    cdroms: flags.cdrom,
     arch: parseArch(flags.arch),
     cpu: flags.cpu as VMOptions['cpu'],
     memory: flags.memory,

@@ -7,6 +7,7 @@ import type { ExitStatus, GuestProcess } from '../vm-process.js';
 import { concat } from '../vm-process.js';
 import type { RunPlan } from './commands/run.js';
 import { attachConsole } from './console.js';
+import { attachDisplay } from './display.js';
 import { CliExit, errorText, ExitCode } from './exit-codes.js';
 import { Notes } from './io.js';
 import { checkResultPath, reasonOf, type ResultReason, type RunReport, writeResult } from './result.js';
@@ -99,7 +100,7 @@ export class RunSession {
     this.#interrupts.attach(vm);
     const toStdout = (data: Uint8Array) => (flags.json ? this.#captured.stdout.push(data) : stdout.write(data));
     vm.debugcon.onData = toStdout;
-    const consoleIsOutput = command === undefined;
+    const consoleIsOutput = command === undefined && flags.display !== 'text';
     vm.serial.onData = data => {
       if (this.#consoleLog !== undefined) writeSync(this.#consoleLog, data);
       if (consoleIsOutput) toStdout(data);
@@ -165,7 +166,8 @@ export class RunSession {
   }
 
   async #runConsole(vm: VM): Promise<Outcome> {
-    const detach = await attachConsole(this.#plan, this.#context, vm, {
+    const attach = this.#plan.flags.display === 'text' ? attachDisplay : attachConsole;
+    const detach = await attach(this.#plan, this.#context, vm, {
       stdin: this.#stdin,
       terminal: this.#terminal,
       notes: this.#notes,

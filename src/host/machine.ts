@@ -18,6 +18,7 @@ import { Core, type CoreHost, type EngineOptions, Exit, MAX_RAM_BYTES } from './
 import { type CpuProfile, cpuidTable } from './cpuid.js';
 import { Firmware } from './firmware/bios.js';
 import { SerialShare } from './firmware/serial-share.js';
+import type { TextScreen } from './devices/vga.js';
 import type { VirtioConsolePort } from './devices/virtio/console.js';
 import { cpuState, hashState } from './state-hash.js';
 
@@ -57,6 +58,8 @@ export interface MachineOptions {
   /** COM1 to COM4. */
   serial?: readonly CharBackend[];
   disks?: readonly BlockBackend[];
+  /** Disks of the IDE controller. */
+  ideDisks?: readonly BlockBackend[];
   /** Floppy drives A: and B:, for firmware. */
   floppies?: readonly BlockBackend[];
   cdroms?: readonly BlockBackend[];
@@ -258,6 +261,22 @@ export class Machine {
     boot.catch(() => {});
     this.#kernelRequest = boot;
     this.#interrupt();
+  }
+
+  /** What the display adapter shows; undefined in a graphics mode. */
+  screen(): TextScreen | undefined {
+    return this.board.vga.screen;
+  }
+
+  /** Keys go down and up on the PS/2 keyboard: bytes of scan code set 2. */
+  sendScancodes(bytes: readonly number[]): void {
+    this.board.keyboard.sendScancodes(bytes);
+    this.wake();
+  }
+
+  /** Whether the guest has taken all that the keyboard sent. */
+  keyboardTaken(): boolean {
+    return this.board.keyboard.idle;
   }
 
   /** Presses the ACPI power button. */

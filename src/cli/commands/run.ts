@@ -17,19 +17,25 @@ export interface RunPlan {
   stopTimeoutMs: number;
 }
 
+/** Whether there is something to boot from and nothing that starts without firmware. */
+const bootsByFirmware = ({ kernel, image, boot, floppies, cdroms }: VMOptions): boolean =>
+  kernel === undefined && image === undefined && (boot ?? floppies ?? cdroms) !== undefined;
+
 const plan = (flags: RunFlags, image: string | undefined, command: readonly string[] | undefined, context: CliContext): RunPlan => {
   const { io } = context;
   if (command !== undefined && command.length === 0) throw configError("there is no command behind '--'", 'for instance: vmlet run -- uname -a');
   const atTerminal = io.stdinKind() === 'tty' && io.stdout.isTTY === true;
   const interactive = command === undefined && atTerminal && !flags.json;
   const options = vmOptions(flags, image);
+  if (flags.display !== undefined && !['none', 'text'].includes(flags.display)) throw configError(`--display: '${flags.display}' is not known`, 'use none or text');
+  if (flags.display === 'text' && command !== undefined) throw configError('--display text shows the screen, and a command has its output', 'leave one of them out');
   const wantsRealTime = interactive || (flags.tty === true && io.stdinKind() === 'tty');
   options.time ??= wantsRealTime ? 'realtime' : 'warp';
   if (command === undefined) {
     if (flags.env || flags.cwd !== undefined || flags.user !== undefined || flags.tty) {
       throw configError('--env, --cwd, --user and --tty are for a command', "put it behind '--': vmlet run -- CMD");
     }
-    if (options.kernel === undefined && options.bios === undefined) {
+    if (options.kernel === undefined && options.bios === undefined && !bootsByFirmware(options)) {
       // The agent tells the console the size of this terminal.
       options.agent = interactive;
       options.shell = true;

@@ -114,6 +114,7 @@ export class PcBoard {
   readonly serialPorts: readonly number[];
   readonly nics: readonly Nic[];
   readonly vga: Vga;
+  readonly keyboard: I8042;
   readonly rtc: RtcCmos;
   readonly #options: PcOptions;
   readonly #apicBus = new ApicBus();
@@ -142,7 +143,7 @@ export class PcBoard {
 
     attach(new Pit8254({ clock, irq: isa(0) }), 0x40, 0x61);
     this.rtc = attach(new RtcCmos({ clock, irq: isa(8), startSeconds: options.epochSeconds, memoryBytes: options.ramBytes }), 0x70);
-    attach(new I8042({ clock, keyboardIrq: isa(1), auxIrq: isa(12), onA20: pins.setA20, onReset: () => options.onReset('keyboard-controller'), log }), 0x60, 0x64);
+    this.keyboard = attach(new I8042({ clock, keyboardIrq: isa(1), auxIrq: isa(12), onA20: pins.setA20, onReset: () => options.onReset('keyboard-controller'), log }), 0x60, 0x64);
     attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
     attach(new PostPorts(), 0x80);
     attach(new FwCfg({ ramBytes: options.ramBytes, cpus: options.cpus }), FW_CFG_PORT);

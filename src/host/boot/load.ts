@@ -24,6 +24,8 @@ export interface RomBoot {
   kind: 'rom';
   image: Uint8Array;
   name?: string;
+  /** What a firmware of this name is told to boot from: `disk`, `floppy`, `cdrom`, `net`. */
+  order?: readonly string[];
 }
 
 /** A sector that is loaded at 0x7C00 and entered in real mode, as a BIOS does it; without a BIOS's services. */

@@ -181,6 +181,11 @@ export class I8042 implements Device<I8042State> {
     return this.#s.leds;
   }
 
+  /** Whether nothing of the keyboard waits to be read. */
+  get idle(): boolean {
+    return this.#s.keys.length === 0 && !this.#s.full && !this.#wire.armed;
+  }
+
   /** Keys go down and up: bytes of scan code set 2, as the keyboard sends them. Dropped while the guest has scanning off. */
   sendScancodes(bytes: readonly number[] | Uint8Array): void {
     const s = this.#s;

@@ -1,7 +1,7 @@
 import type { GuestLog } from '../../logger.js';
 import type { Clock } from '../clock.js';
 import { readBytes, writeBytes } from './bytes.js';
-import { glyphOf } from './cp437.js';
+import { glyphOf } from './text-cell.js';
 import { type AccessSize, type Device, openBus, type Region } from './device.js';
 import { clone, validated } from './state.js';
 

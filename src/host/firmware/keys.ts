@@ -1,4 +1,4 @@
-import { codeOf } from '../devices/cp437.js';
+import { codeOf } from '../devices/text-cell.js';
 
 // What INT 16h returns for each key of a US keyboard: scan code * 256 + character (Ralf Brown's table #00006, IBM technical references).
 

@@ -1,9 +1,6 @@
-import { glyphOf } from '../devices/cp437.js';
+import { glyphOf, NORMAL_ATTRIBUTE as NORMAL, terminalColours } from '../devices/text-cell.js';
 
 const ESC = '\x1b';
-/** ANSI's order of the eight colours, by the display adapter's. */
-const ANSI_COLOURS = [0, 4, 2, 6, 1, 5, 3, 7];
-const NORMAL = 0x07;
 
 /**
  * Repeats what is shown by INT 10h on a terminal, as text where it flows and with cursor positions where it does not. It knows where the terminal's
@@ -95,12 +92,7 @@ export class TerminalMirror {
   #colour(attribute: number): string {
     if (attribute === this.#attribute) return '';
     this.#attribute = attribute;
-    if (attribute === NORMAL) return `${ESC}[0m`;
-    const bold = (attribute & 0x08) === 0 ? '' : ';1';
-    const blink = (attribute & 0x80) === 0 ? '' : ';5';
-    const front = (attribute & 7) === 7 ? '' : `;3${ANSI_COLOURS[attribute & 7]}`;
-    const back = (attribute & 0x70) === 0 ? '' : `;4${ANSI_COLOURS[(attribute >> 4) & 7]}`;
-    return `${ESC}[0${bold}${blink}${front}${back}m`;
+    return terminalColours(attribute);
   }
 
   #out(text: string): void {
