@@ -102,12 +102,14 @@ export function mapRom(bytes: u32): usize {
   shared().romBytes = bytes;
   return ROM_BASE;
 }
-/** Makes a range of RAM, whole pages, ignore guest writes. */
-export function protectRom(phys: u32, length: u32): void {
+/** Makes a range of RAM, whole pages, ignore guest writes, or take them again. */
+export function protectRom(phys: u32, length: u32, on: u32): void {
   for (let at: u32 = 0; at < length; at += 0x1000) {
     const info = pageInfo(<u64>(phys + at));
-    store<u32>(info, load<u32>(info, INFO_FLAGS) | INFO_ROM, INFO_FLAGS);
+    const flags = load<u32>(info, INFO_FLAGS);
+    store<u32>(info, on ? flags | INFO_ROM : flags & ~INFO_ROM, INFO_FLAGS);
   }
+  flushTlbAll(cpuAt(0));
 }
 
 /** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */

@@ -239,7 +239,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
   const builtIn = kernel === undefined && bios === undefined && !byFirmware;
   const agent = options.agent ?? builtIn;
   if (agent && kernel === undefined && !builtIn) throw configError('commands cannot be run in a guest that starts from a ROM or a boot device');
-  for (const disk of disks) disk.interface ??= byFirmware ? 'ide' : 'virtio';
+  for (const disk of disks) disk.interface ??= byFirmware || bios !== undefined ? 'ide' : 'virtio';
   if (disks.filter(disk => disk.interface === 'ide').length + devices.cdroms.length > 4) throw configError('there are more than four IDE disks and CDs', "add ',virtio' to some of the disks");
   const timeoutNs = options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout');
   const wallTimeoutNs = options.wallTimeout === undefined ? undefined : parseDuration(options.wallTimeout, 'wallTimeout');

@@ -1,6 +1,7 @@
 // From options to what a machine starts with: images fetched, files read and checked, the command line put together.
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { VmletError } from './errors.js';
 import { guestNetWord } from './config-net.js';
 import { configError, type DiskOptions, type VMConfig, type VMOptions } from './config.js';
@@ -10,6 +11,8 @@ import type { Arch } from './host/boot/linux.js';
 import { type BootOptions, protocolOf } from './host/boot/load.js';
 import type { GuestImage } from './image/resolve.js';
 
+/** SeaBIOS comes with a BIOS for the display adapter in the same folder; without it there is no INT 10h. */
+const VGA_BIOS = 'vgabios-isavga.bin';
 /** Kernel command line for a Linux kernel of the user. */
 const DEFAULT_CMDLINE = 'console=ttyS0 panic=-1';
 
@@ -39,7 +42,8 @@ const agentWords = (config: VMConfig, options: VMOptions): string =>
 export const prepareGuest = async (config: VMConfig, options: VMOptions): Promise<PreparedGuest> => {
   if (config.bios !== undefined) {
     const image = await readUserFile(config.bios, 'ROM image', options.signal);
-    return { boot: { kind: 'rom', image, name: config.bios, order: config.bootOrder }, arch: config.arch, image: undefined, cmdline: undefined };
+    const vgaRom = await readFile(join(dirname(config.bios), VGA_BIOS)).catch(() => undefined);
+    return { boot: { kind: 'rom', image, name: config.bios, order: config.bootOrder, vgaRom }, arch: config.arch, image: undefined, cmdline: undefined };
   }
   if (config.bootOrder.length > 0) return { boot: { kind: 'firmware', order: config.bootOrder }, arch: config.arch, image: undefined, cmdline: undefined };
   return config.kernel === undefined ? prepareImage(config, options) : prepareKernel(config.kernel, config, options);

@@ -112,7 +112,7 @@ interface CoreExports {
   setA20(cpu: number, on: number): void;
   flushAll(cpu: number): void;
   mapRom(bytes: number): number;
-  protectRom(phys: number, length: number): void;
+  protectRom(phys: number, length: number, on: number): void;
   jitCounter(which: number): number;
 }
 
@@ -372,9 +372,9 @@ export class Core {
     return { regions, modules, compiled, bytes, live, resets, dropped, entries, executed, exits, ...this.#linker.times };
   }
 
-  /** Makes a range of RAM ignore guest writes. */
-  protectRom(phys: number, length: number): void {
-    this.#exports.protectRom(phys, length);
+  /** Makes a range of RAM ignore guest writes, or take them again. */
+  protectRom(phys: number, length: number, on = true): void {
+    this.#exports.protectRom(phys, length, on ? 1 : 0);
   }
 
   #deliver(index: number): number {

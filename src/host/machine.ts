@@ -5,19 +5,21 @@ import { SeededEntropy, type Seed } from './backends/entropy.js';
 import { type Hasher, isZero, Sha256 } from './backends/hash.js';
 import { NodeWall, type Sleep, type WallClock } from './backends/wall.js';
 import { type NetworkCard, PcBoard } from './board/pc.js';
-import { buildAcpiTables } from './boot/acpi-tables.js';
+import { type AcpiConfig, buildAcpiTables } from './boot/acpi-tables.js';
 import { BootMemory } from './boot/boot-memory.js';
 import { firmwareMemoryTypes } from './boot/cpu-setup.js';
 import { EBDA, LOW_END, MIN_RAM_BYTES } from './boot/e820.js';
 import type { Arch, BootReport } from './boot/linux.js';
-import { bootKernel, type BootOptions, bootSector, type KernelBoot } from './boot/load.js';
+import { firmwareFiles } from './boot/firmware-files.js';
+import { bootKernel, type BootOptions, bootSector, type KernelBoot, type RomBoot } from './boot/load.js';
 import { planRom } from './boot/rom.js';
-import { buildSmbios, SMBIOS_START } from './boot/smbios.js';
+import { buildSmbios, type SmbiosConfig, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
 import { Core, type CoreHost, type EngineOptions, Exit, MAX_RAM_BYTES } from './core.js';
 import { type CpuProfile, cpuidTable } from './cpuid.js';
 import { Firmware } from './firmware/bios.js';
 import { SerialShare } from './firmware/serial-share.js';
+import type { FwCfgFile } from './devices/fw-cfg.js';
 import type { TextScreen } from './devices/vga.js';
 import type { VirtioConsolePort } from './devices/virtio/console.js';
 import { cpuState, hashState } from './state-hash.js';
@@ -34,6 +36,7 @@ const SLICE = 200_000;
 const CLEAR_BYTES = 0x1_0000;
 /** How long the host's event loop may wait for its turn. */
 const TURN_MS = 8;
+const ROM_AREA = { start: 0xc_0000, length: 0x4_0000 };
 const FIRMWARE_ROM = { start: 0xf_0000, length: 0x1_0000 };
 const EFLAGS_IF = 0x200;
 const NS_PER_MS = 1e6;
@@ -170,6 +173,11 @@ export class Machine {
       serial: share === undefined ? serial : [share, ...serial.slice(1)],
       onSerialSetup: share === undefined ? undefined : () => share.claim(),
       disks,
+      ideDisks: options.ideDisks,
+      cdroms: options.cdroms,
+      floppies: options.floppies,
+      bootOrder: options.boot.kind === 'rom' || options.boot.kind === 'firmware' ? options.boot.order : undefined,
+      firmwareFiles: options.boot.kind === 'rom' ? acpi => this.#firmwareFiles(options.boot as RomBoot, acpi) : undefined,
       console: options.console ?? [],
       rng: rng === true ? new SeededEntropy(seed, 'virtio-rng') : rng === false ? undefined : rng,
       nics,
@@ -188,6 +196,7 @@ export class Machine {
         init: cpu => this.core.init(cpu),
         sipi: () => {},
         setA20: enabled => this.core.setA20(0, enabled),
+        shadow: (start, length, writable) => this.core.protectRom(start, length, !writable),
       },
       tscToNs: (cpu, tsc) => tsc - this.#tscAhead(cpu),
       nsToTsc: (cpu, ns) => ns + this.#tscAhead(cpu),
@@ -477,7 +486,6 @@ export class Machine {
 
   /** Power-on: firmware's work, then the guest's image. */
   #load(boot: BootOptions): void {
-    const { memoryBytes } = this.#options;
     const cpu = this.core.cpu(0);
     this.core.reset(0);
     this.core.setA20(0, true);
@@ -485,12 +493,13 @@ export class Machine {
     cpu.setCpuid(this.#cpuid());
     this.board.reset();
     const memory = new BootMemory(this.core.ram);
+    this.core.protectRom(ROM_AREA.start, ROM_AREA.length, false);
     if (boot.kind === 'rom') {
       this.boot = this.#loadRom(memory, boot.image, boot.name);
     } else {
       this.board.firmwareInit();
       firmwareMemoryTypes(cpu, PCI_HOLE);
-      const rsdp = this.#writeFirmwareTables(memory, memoryBytes);
+      const rsdp = this.#writeFirmwareTables(memory);
       if (boot.kind === 'firmware') this.boot = this.#startFirmware();
       else this.boot = boot.kind === 'sector' ? bootSector(memory, cpu, boot) : bootKernel(memory, cpu, boot, { rsdp, arch: this.#arch });
     }
@@ -511,9 +520,19 @@ export class Machine {
     return { protocol: 'rom', entry: 0xffff_fff0 };
   }
 
+  /** What a firmware in a ROM learns of the machine. */
+  #firmwareFiles(boot: RomBoot, acpi: AcpiConfig): FwCfgFile[] {
+    const { memoryBytes, serial = [] } = this.#options;
+    return firmwareFiles({ acpi, smbios: this.#smbios(), ramBytes: memoryBytes, vgaRom: boot.vgaRom, serialConsole: serial.length > 0 });
+  }
+
+  #smbios(): SmbiosConfig {
+    return { ramBytes: this.#options.memoryBytes, cpus: 1, cpuName: 'vmlet virtual CPU' };
+  }
+
   #createFirmware(order: readonly string[], serial: SerialShare | undefined): Firmware {
     const { board, clock, guestLog: log } = this;
-    const { memoryBytes, disks = [], floppies, cdroms } = this.#options;
+    const { memoryBytes, disks = [], ideDisks = [], floppies, cdroms } = this.#options;
     const firmware = new Firmware(
       {
         cpu: this.core.cpu(0),
@@ -528,7 +547,7 @@ export class Machine {
         ramBytes: memoryBytes,
         wake: () => this.wake(),
       },
-      { order, disks, floppies, cdroms },
+      { order, disks: [...ideDisks, ...disks], floppies, cdroms },
     );
     board.attachFirmware(firmware.device);
     return firmware;
@@ -541,10 +560,10 @@ export class Machine {
   }
 
   /** ACPI, SMBIOS and the BIOS data area; returns the ACPI root pointer. */
-  #writeFirmwareTables(memory: BootMemory, ramBytes: number): number {
+  #writeFirmwareTables(memory: BootMemory): number {
     const acpi = buildAcpiTables(this.board.acpi);
     memory.write(acpi.start, acpi.bytes);
-    memory.write(SMBIOS_START, buildSmbios({ ramBytes, cpus: 1, cpuName: 'vmlet virtual CPU' }));
+    memory.write(SMBIOS_START, buildSmbios(this.#smbios()));
     memory.u16(0x40e, EBDA >>> 4);
     memory.u16(0x413, LOW_END >>> 10);
     memory.u8(EBDA, 1);

@@ -8,7 +8,9 @@ import { ApicBus } from '../devices/apic-bus.js';
 import { DebugExit } from '../devices/debug-exit.js';
 import { Debugcon } from '../devices/debugcon.js';
 import type { AccessSize, Device } from '../devices/device.js';
-import { FwCfg } from '../devices/fw-cfg.js';
+import { Dma8237 } from '../devices/dma8237.js';
+import { Fdc82077 } from '../devices/fdc82077.js';
+import { FwCfg, type FwCfgFile } from '../devices/fw-cfg.js';
 import { I8042 } from '../devices/i8042.js';
 import { IoApic } from '../devices/ioapic.js';
 import { KvmClock } from '../devices/kvm-clock.js';
@@ -16,6 +18,7 @@ import { Lapic, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LA
 import type { NicModel } from '../devices/nic-models.js';
 import type { PciDevice } from '../devices/pci-config.js';
 import { HostBridge440fx, IsaBridgePiix3, PCI_CONFIG_ADDRESS_PORT, PCI_CONFIG_DATA_PORT, PciHost } from '../devices/pci.js';
+import { IDE_PORTS, PiixIde } from '../devices/ide/piix.js';
 import { Pic8259 } from '../devices/pic8259.js';
 import { Pit8254 } from '../devices/pit8254.js';
 import { Port92 } from '../devices/port92.js';
@@ -31,7 +34,8 @@ import { VirtioRng } from '../devices/virtio/rng.js';
 import { fanOut, type IrqLine, SharedLine } from '../irq.js';
 import type { GuestMemory } from '../memory.js';
 import { TRAP_PORT } from '../firmware/traps.js';
-import { CoprocessorError, PostPorts } from './legacy.js';
+import { cmosContents, floppyMedium, ideDrives } from './drives.js';
+import { CoprocessorError } from './legacy.js';
 import { createNic, type Nic } from './nics.js';
 
 /** The core has taken these writes already and only tells of them. */
@@ -75,6 +79,8 @@ export interface BoardPins {
   init(cpu: number): void;
   sipi(cpu: number, vector: number): void;
   setA20(enabled: boolean): void;
+  /** A part of the ROM area takes writes, or does not. */
+  shadow?(start: number, length: number, writable: boolean): void;
 }
 
 export interface PcOptions {
@@ -88,7 +94,16 @@ export interface PcOptions {
   serial: readonly CharBackend[];
   /** The guest set up the first serial line. */
   onSerialSetup?: () => void;
+  /** Virtio disks. */
   disks: readonly BlockBackend[];
+  /** IDE disks and CD drives, up to four together; floppy drives, up to two. */
+  ideDisks?: readonly BlockBackend[];
+  cdroms?: readonly BlockBackend[];
+  floppies?: readonly BlockBackend[];
+  /** The order in which firmware that asks the CMOS memory boots. */
+  bootOrder?: readonly string[];
+  /** Files of fw_cfg. */
+  firmwareFiles?: (acpi: AcpiConfig) => FwCfgFile[];
   console: readonly VirtioConsolePort[];
   rng?: EntropyBackend;
   nics: readonly NetworkCard[];
@@ -142,11 +157,11 @@ export class PcBoard {
     const isa = (irq: number): IrqLine => fanOut(this.#pic.line(irq), this.#ioapic.line(irq === 0 ? 2 : irq));
 
     attach(new Pit8254({ clock, irq: isa(0) }), 0x40, 0x61);
-    this.rtc = attach(new RtcCmos({ clock, irq: isa(8), startSeconds: options.epochSeconds, memoryBytes: options.ramBytes }), 0x70);
+    this.rtc = attach(new RtcCmos({ clock, irq: isa(8), startSeconds: options.epochSeconds, memoryBytes: options.ramBytes, contents: cmosContents(options) }), 0x70);
     this.keyboard = attach(new I8042({ clock, keyboardIrq: isa(1), auxIrq: isa(12), onA20: pins.setA20, onReset: () => options.onReset('keyboard-controller'), log }), 0x60, 0x64);
     attach(new Port92({ onA20: pins.setA20, onReset: () => options.onReset('port-92') }), 0x92);
-    attach(new PostPorts(), 0x80);
-    attach(new FwCfg({ ramBytes: options.ramBytes, cpus: options.cpus }), FW_CFG_PORT);
+    const dma = attach(new Dma8237(memory), 0x00, 0xc0, 0x80);
+
     this.vga = attach(new Vga({ clock }), VGA_PORT, VGA_WINDOW);
     this.coprocessorError = attach(new CoprocessorError(isa(13)), 0xf0);
     this.#pm = attach(
@@ -180,8 +195,16 @@ export class PcBoard {
       PCI_CONFIG_ADDRESS_PORT,
       PCI_CONFIG_DATA_PORT,
     );
-    this.#pci.add(new HostBridge440fx(log));
-    this.#pci.add(this.#isaBridge);
+    this.#pci.add(new HostBridge440fx(log, options.pins.shadow));
+    const isaSlot = this.#pci.add(this.#isaBridge);
+    const { ideDisks = [], cdroms = [], floppies = [] } = options;
+    if (ideDisks.length + cdroms.length > 0) {
+      const ide = new PiixIde({ memory, log, irqs: IDE_PORTS.map(({ irq }) => isa(irq)), drives: ideDrives(ideDisks, cdroms) });
+      this.#pci.add(ide, isaSlot, 1);
+      ide.channels.forEach((channel, n) => attach(channel, IDE_PORTS[n].command, IDE_PORTS[n].control));
+    }
+    if (floppies.length > 0) attach(new Fdc82077({ irq: isa(6), dma: dma.channel(2), drives: floppies.map(floppyMedium), log }), 0x3f0, 0x3f7);
+    attach(new FwCfg({ ramBytes: options.ramBytes, cpus: options.cpus, memory, files: options.firmwareFiles?.(this.acpi) }), FW_CFG_PORT, FW_CFG_PORT + 4);
     const virtio = <S extends object>(device: VirtioFunction<S>) => this.#pci.add(new VirtioPci(device, { memory, log }));
     options.disks.forEach((backend, i) => virtio(new VirtioBlk({ name: `disk${i}`, backend, serial: `vmlet-disk${i}`, clock })));
     if (options.console.length > 0) virtio(new VirtioConsole({ ports: options.console }));

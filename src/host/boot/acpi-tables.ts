@@ -30,7 +30,13 @@ export interface AcpiTables {
   /** The firmware area from `start` on. */
   start: number;
   bytes: Uint8Array;
+  /** Where addresses of tables stand, and of how many bytes; relative to `start`, as are the next ones. */
+  pointers: { at: number; bytes: 4 | 8 }[];
+  /** The tables with a header. */
+  tables: { at: number; length: number }[];
 }
+
+export const RSDP_BYTES = 36;
 
 export const ACPI_START = TABLES_START;
 /** The area up to here is for ACPI, the rest for SMBIOS. */
@@ -41,6 +47,10 @@ const OEM_ID = 'VMLET ';
 const OEM_TABLE_ID = 'VMLETPC ';
 const CREATOR_ID = 'VMLT';
 const SPACE_IO = 1;
+/** Offsets of addresses in the FADT. */
+const FADT_FACS = 36;
+const FADT_DSDT = 40;
+const FADT_X_DSDT = 140;
 
 /** Bytes written in order, little-endian. */
 class Writer {
@@ -95,15 +105,14 @@ const table = (signature: string, revision: number, body: Uint8Array): Uint8Arra
   return bytes;
 };
 
-/** Builds all tables; their addresses are final. */
-export const buildAcpiTables = (config: AcpiConfig): AcpiTables => {
+/** Builds all tables for the area from `start` on; their addresses are final. */
+export const buildAcpiTables = (config: AcpiConfig, start = ACPI_START): AcpiTables => {
   const bytes = new Uint8Array(ACPI_END - ACPI_START);
-  const RSDP_BYTES = 36;
-  let next = ACPI_START + 64;
+  let next = start + 64;
   const place = (contents: Uint8Array, alignment = 16): number => {
     const at = Math.ceil(next / alignment) * alignment;
-    if (at + contents.length > ACPI_END) throw new RangeError('the ACPI tables are too long for their area');
-    bytes.set(contents, at - ACPI_START);
+    if (at + contents.length > start + bytes.length) throw new RangeError('the ACPI tables are too long for their area');
+    bytes.set(contents, at - start);
     next = at + contents.length;
     return at;
   };
@@ -116,7 +125,18 @@ export const buildAcpiTables = (config: AcpiConfig): AcpiTables => {
   rsdp[8] = checksum(rsdp.subarray(0, 20));
   rsdp[32] = checksum(rsdp);
   bytes.set(rsdp);
-  return { rsdp: ACPI_START, start: ACPI_START, bytes: bytes.subarray(0, next - ACPI_START) };
+  const header = (at: number): { at: number; length: number } => ({ at: at - start, length: new DataView(bytes.buffer).getUint32(at - start + 4, true) });
+  const fadt = tables[0] - start;
+  const pointers: AcpiTables['pointers'] = [
+    { at: 16, bytes: 4 },
+    { at: 24, bytes: 8 },
+    { at: fadt + FADT_FACS, bytes: 4 },
+    { at: fadt + FADT_DSDT, bytes: 4 },
+    { at: fadt + FADT_X_DSDT, bytes: 8 },
+    ...tables.map((_, i) => ({ at: rsdt - start + HEADER_BYTES + 4 * i, bytes: 4 as const })),
+    ...tables.map((_, i) => ({ at: xsdt - start + HEADER_BYTES + 8 * i, bytes: 8 as const })),
+  ];
+  return { rsdp: start, start, bytes: bytes.subarray(0, next - start), pointers, tables: [dsdt, ...tables, rsdt, xsdt].map(header) };
 };
 
 /** 5.2.10. */
@@ -134,7 +154,6 @@ const FADT_RESET_REGISTER = 1 << 10;
 const FADT_HEADLESS = 1 << 12;
 const BOOT_LEGACY_DEVICES = 1 << 0;
 const BOOT_8042 = 1 << 1;
-const BOOT_NO_VGA = 1 << 2;
 
 /** 5.2.9: no SMI command, the machine is in ACPI mode from the start. */
 const buildFadt = (config: AcpiConfig, facs: number, dsdt: number): Uint8Array => {
@@ -145,7 +164,7 @@ const buildFadt = (config: AcpiConfig, facs: number, dsdt: number): Uint8Array =
   w.u8(4, 2, 0, 4, 0, 0, 0, 0);
   // No C2, C3; no CMOS day alarm, month alarm; century in CMOS 0x32.
   w.u16(0x0fff, 0x0fff, 0, 0).u8(0, 0, 0, 0, 0x32);
-  w.u16(BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA).u8(0);
+  w.u16(BOOT_LEGACY_DEVICES | BOOT_8042).u8(0);
   w.u32(FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC | FADT_TIMER_32_BITS | FADT_RESET_REGISTER | FADT_HEADLESS);
   gas(w, config.reset.port, 1, 1).u8(config.reset.value).u16(0).u8(3);
   w.u64(0, dsdt);

@@ -26,6 +26,8 @@ export interface RomBoot {
   name?: string;
   /** What a firmware of this name is told to boot from: `disk`, `floppy`, `cdrom`, `net`. */
   order?: readonly string[];
+  /** The BIOS of the display adapter, for a firmware that looks for one. */
+  vgaRom?: Uint8Array;
 }
 
 /** A sector that is loaded at 0x7C00 and entered in real mode, as a BIOS does it; without a BIOS's services. */

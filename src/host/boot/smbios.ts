@@ -4,7 +4,7 @@ import { ACPI_END } from './acpi-tables.js';
 
 export const SMBIOS_START = ACPI_END;
 
-const ENTRY_BYTES = 31;
+export const SMBIOS_ENTRY_BYTES = 31;
 
 export interface SmbiosConfig {
   ramBytes: number;
@@ -56,7 +56,7 @@ export const buildSmbios = (config: SmbiosConfig): Uint8Array => {
   const ascii = (text: string) => [...text].map(c => c.charCodeAt(0));
   const dmi = [...ascii('_DMI_'), 0, ...w(table.length), ...d(tableAt), ...w(structures.length), 0x28];
   dmi[5] = sum(dmi);
-  const entry = [...ascii('_SM_'), 0, ENTRY_BYTES, 2, 8, ...w(longest), 0, ...zeros(5), ...dmi];
+  const entry = [...ascii('_SM_'), 0, SMBIOS_ENTRY_BYTES, 2, 8, ...w(longest), 0, ...zeros(5), ...dmi];
   entry[4] = sum(entry);
   return Uint8Array.from([...entry, 0, ...table]);
 };

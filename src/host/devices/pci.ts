@@ -23,7 +23,7 @@ export interface PciHostOptions {
   bus: BusAttach;
   msi: MsiSink;
   log: GuestLog;
-  /** Where PIRQA# to PIRQD# lead. INTx# of slot s, pin p (A = 0) reaches line (s + p) mod 4. */
+  /** Where PIRQA# to PIRQD# lead. INTx# of slot s, pin p (A = 0) reaches line (s - 1 + p) mod 4, as on the boards that firmware knows. */
   pirq?: readonly IrqLine[];
   /** A byte was written to the reset control register, port 0xCF9. */
   onResetControl?: (value: number) => void;
@@ -95,7 +95,7 @@ export class PciHost implements Device<PciHostState> {
 
   /** Which of PIRQA# to PIRQD# (0 to 3) a slot's pin (1 to 4) is wired to. */
   pirqOf(slot: number, pin: number): number {
-    return (slot + pin - 1) & 3;
+    return (slot + pin + 2) & 3;
   }
 
   /**
@@ -247,12 +247,36 @@ abstract class ConfigOnlyDevice extends PciDevice<Record<string, never>> {
   protected override restoreDevice(): void {}
 }
 
-/** Intel 440FX host bridge, 00:00.0. Its memory attribute registers hold what is written; RAM lies under the whole ROM area anyway. */
+/** Memory attribute registers (82441FX datasheet, PAM): PAM0's upper half is for F0000 to FFFFF, each half of the others for 16 KB from C0000 on. */
+const PAM = 0x59;
+const PAM_REGISTERS = 7;
+const PAM_WRITE = 2;
+
+/**
+ * Intel 440FX host bridge, 00:00.0. RAM lies under the whole ROM area, with the ROM's contents in it; of the memory attribute registers only the
+ * write enables count, once software has set them.
+ */
 export class HostBridge440fx extends ConfigOnlyDevice {
-  constructor(log: GuestLog, name = 'host-bridge') {
+  readonly #onShadow: (start: number, length: number, writable: boolean) => void;
+
+  constructor(log: GuestLog, onShadow: (start: number, length: number, writable: boolean) => void = () => {}, name = 'host-bridge') {
     super(name, { vendorId: 0x8086, deviceId: 0x1237, classCode: 0x060000, revision: 2, subsystemVendorId: 0x1af4, subsystemId: 0x1100 }, [], log);
     for (let offset = 0x50; offset < 0x100; offset++) this.define8(offset, 0, 0xff);
     this.define8(0x72, 0x02, 0x7f);
+    this.#onShadow = onShadow;
+  }
+
+  override writeConfig(offset: number, value: number, size: AccessSize): void {
+    const before = this.config.slice(PAM, PAM + PAM_REGISTERS);
+    super.writeConfig(offset, value, size);
+    for (let n = 0; n < PAM_REGISTERS; n++) {
+      const after = this.config[PAM + n];
+      const changed = before[n] ^ after;
+      const areas = n === 0 ? [[0xf_0000, 0x1_0000, 4]] : [[0xc_0000 + (n - 1) * 0x8000, 0x4000, 0], [0xc_4000 + (n - 1) * 0x8000, 0x4000, 4]];
+      for (const [start, length, shift] of areas) {
+        if (((changed >> shift) & PAM_WRITE) !== 0) this.#onShadow(start, length, ((after >> shift) & PAM_WRITE) !== 0);
+      }
+    }
   }
 }
 

@@ -7,8 +7,8 @@ deviceContract('fw-cfg', () => new FwCfg({ ramBytes: 64 << 20, cpus: 1 }));
 describe('fw-cfg', () => {
   const read = (key: number, bytes: number): number[] => {
     const device = new FwCfg({ ramBytes: 3 * 2 ** 30, cpus: 2 });
-    device.write(0, key, 2);
-    return Array.from({ length: bytes }, () => device.read(1, 1));
+    device.write(0, key, 2, 0);
+    return Array.from({ length: bytes }, () => device.read(1, 1, 0));
   };
 
   it('names itself, then gives zeros', () => {
@@ -30,9 +30,9 @@ describe('fw-cfg', () => {
 
   it('starts an item anew when it is selected again', () => {
     const device = new FwCfg({ ramBytes: 1 << 20, cpus: 1 });
-    device.write(0, 0, 2);
-    device.read(1, 1);
-    device.write(0, 0, 2);
-    expect(device.read(1, 1)).toBe(0x51);
+    device.write(0, 0, 2, 0);
+    device.read(1, 1, 0);
+    device.write(0, 0, 2, 0);
+    expect(device.read(1, 1, 0)).toBe(0x51);
   });
 });

@@ -234,20 +234,20 @@ describe('interrupts', () => {
   it('INTx follows the device, the disable bit and the swizzle', () => {
     const { rig, card } = setup();
     card.interrupt(true);
-    expect(rig.levels).toEqual([false, false, true, false]);
+    expect(rig.levels).toEqual([false, true, false, false]);
     expect(rig.configRead(2, 0x06, 2) & 8).toBe(8);
     rig.configWrite(2, COMMAND, 2, 0x400);
-    expect(rig.levels[2]).toBe(false);
+    expect(rig.levels[1]).toBe(false);
     expect(rig.configRead(2, 0x06, 2) & 8).toBe(8);
     rig.configWrite(2, COMMAND, 2, 0);
-    expect(rig.levels[2]).toBe(true);
+    expect(rig.levels[1]).toBe(true);
     const sharer = new Card(rig.log, 'sharer');
     rig.plug(sharer, 6);
     sharer.interrupt(true);
     card.interrupt(false);
-    expect(rig.levels[2]).toBe(true);
+    expect(rig.levels[1]).toBe(true);
     sharer.interrupt(false);
-    expect(rig.levels[2]).toBe(false);
+    expect(rig.levels[1]).toBe(false);
   });
 
   it('MSI needs bus mastering, keeps masked vectors pending and replaces INTx', () => {
@@ -273,7 +273,7 @@ describe('interrupts', () => {
     expect(rig.messages[1]).toEqual({ addressLo: 0xfee0_1000, addressHi: 0, data: 0x4032 });
     expect(rig.configRead(2, at + 20, 4)).toBe(0);
     rig.configWrite(2, at + 2, 2, 0x0000);
-    expect(rig.levels[2]).toBe(true);
+    expect(rig.levels[1]).toBe(true);
   });
 
   it('the ISA bridge routes PIRQ lines by its registers', () => {
@@ -300,7 +300,7 @@ describe('interrupts', () => {
   it('interrupt lines are filled in for those with a pin', () => {
     const { rig } = setup();
     rig.host.assignInterrupts([5, 9, 10, 11]);
-    expect(rig.configRead(2, 0x3c, 1)).toBe(10);
+    expect(rig.configRead(2, 0x3c, 1)).toBe(9);
     expect(rig.configRead(0, 0x3c, 1)).toBe(0);
   });
 });
