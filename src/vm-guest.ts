@@ -7,6 +7,7 @@ import { guestNetWord } from './config-net.js';
 import { configError, type DiskOptions, type VMConfig, type VMOptions } from './config.js';
 import type { BlockBackend } from './host/backends/backend.js';
 import { OverlayBlock, RawFileBlock } from './host/backends/block.js';
+import { FileBytes } from './host/backends/file-bytes.js';
 import type { Arch } from './host/boot/linux.js';
 import { type BootOptions, protocolOf } from './host/boot/load.js';
 import type { GuestImage } from './image/resolve.js';
@@ -62,7 +63,7 @@ const prepareImage = async (config: VMConfig, options: VMOptions): Promise<Prepa
   }
   // Cached files are read in one call each: in pieces, 50 MB take three times as long.
   const kernel = readFileSync(image.kernel.bzImage);
-  const unpacked = image.kernel.vmlinux === undefined ? undefined : readFileSync(image.kernel.vmlinux);
+  const unpacked = image.kernel.vmlinux === undefined ? undefined : new FileBytes(image.kernel.vmlinux);
   const initrd = readFileSync(image.initrd);
   const cmdline = words(image.cmdline, /\bpanic=/.test(image.cmdline) ? undefined : 'panic=-1', agentWords(config, options), config.append);
   return { boot: { kind: 'kernel', kernel, unpacked, initrd, cmdline, name: image.name }, arch: config.arch ?? image.arch, image, linux: true, cmdline };

@@ -11,7 +11,9 @@ if (options.image !== undefined) {
   Object.assign(options, { arch, kernel: kernel.bzImage, vmlinux: kernel.vmlinux, initrd, cmdline: options.cmdline ?? cmdline });
 }
 const { arch, kernel, vmlinux, initrd, append, cmdline, memoryMb = 512, time = 'warp', report, engine } = options;
-const read = file => (file === undefined ? undefined : new Uint8Array(readFileSync(file)));
+const read = file => (file === undefined ? undefined : readFileSync(file));
+/** As the command line tool does it; builds to compare with may be older. */
+const fileBytes = await loadDist('host/backends/file-bytes.js').then(({ FileBytes }) => file => new FileBytes(file), () => read);
 let sink;
 const input = [];
 const feed = () => {
@@ -37,7 +39,7 @@ const machine = new Machine({
   time,
   seed: 1,
   engine: engine === undefined ? undefined : { kind: engine },
-  boot: { kind: 'kernel', kernel: read(kernel), unpacked: read(vmlinux), initrd: files.length === 0 ? undefined : new Uint8Array(Buffer.concat(files)), cmdline, name: kernel },
+  boot: { kind: 'kernel', kernel: read(kernel), unpacked: vmlinux === undefined ? undefined : fileBytes(vmlinux), initrd: files.length < 2 ? files[0] : Buffer.concat(files), cmdline, name: kernel },
   serial: [serial],
 });
 process.stdin.on('data', piece => {

@@ -1,4 +1,5 @@
 import { VmletError } from '../../errors.js';
+import { type ByteSource, byteSource } from './byte-source.js';
 import type { ElfImage } from './elf.js';
 import { extent } from './elf.js';
 import { HIGH_START, LOW_END, tooLittleMemory } from './e820.js';
@@ -46,7 +47,7 @@ export class BootMemory {
   }
 
   /** Copies the segments of an ELF image, moved by `offset` bytes, and clears what has no file contents. */
-  loadElf(file: Uint8Array, elf: ElfImage, name = 'kernel', offset = 0): { start: number; end: number } {
+  loadElf(file: Uint8Array | ByteSource, elf: ElfImage, name = 'kernel', offset = 0): { start: number; end: number } {
     if (elf.segments.length === 0) {
       throw new VmletError('ERR_VMLET_IMAGE_FORMAT', `${name}: the ELF file has nothing to load`, { hint: 'give an executable kernel, not a module or library' });
     }
@@ -57,6 +58,7 @@ export class BootMemory {
       });
     }
     if (end + offset > this.size) throw tooLittleMemory(name, end + offset, this.size);
+    const source = byteSource(file);
     for (const segment of elf.segments) {
       const at = segment.phys + offset;
       if (at < HIGH_START && at + segment.memoryBytes > LOW_END) {
@@ -64,7 +66,7 @@ export class BootMemory {
           hint: 'link it at 1 MB or above',
         });
       }
-      this.write(at, file.subarray(segment.offset, segment.offset + segment.fileBytes));
+      source.copy(segment.offset, this.ram.subarray(at, at + segment.fileBytes));
       this.ram.fill(0, at + segment.fileBytes, at + segment.memoryBytes);
     }
     return { start: start + offset, end: end + offset };

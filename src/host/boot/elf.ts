@@ -1,4 +1,5 @@
 import { VmletError } from '../../errors.js';
+import { type ByteSource, byteSource } from './byte-source.js';
 
 // System V ABI, chapters 4 and 5; ELF-64 object file format 1.5.
 const EI_CLASS = 4;
@@ -52,10 +53,12 @@ const bad = (name: string, why: string): VmletError =>
   new VmletError('ERR_VMLET_IMAGE_FORMAT', `${name}: ${why}`, { hint: 'check that the file is complete, for instance by its checksum' });
 
 /** Reads the headers of an x86 executable. Throws ERR_VMLET_IMAGE_FORMAT or ERR_VMLET_IMAGE_ARCH; `name` is for the message. */
-export const parseElf = (bytes: Uint8Array, name = 'kernel'): ElfImage => {
+export const parseElf = (file: Uint8Array | ByteSource, name = 'kernel'): ElfImage => {
+  const source = byteSource(file);
+  const bytes = source.slice(0, Math.min(source.length, 64));
   if (!isElf(bytes)) throw bad(name, 'not an ELF file');
   if (bytes.length < 52) throw bad(name, `the ELF header is cut off after ${bytes.length} bytes`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const fileClass = bytes[EI_CLASS];
   if (fileClass !== CLASS_32 && fileClass !== CLASS_64) throw bad(name, `ELF class ${fileClass} is unknown`);
   const little = bytes[EI_DATA] === DATA_LSB;
@@ -87,25 +90,28 @@ export const parseElf = (bytes: Uint8Array, name = 'kernel'): ElfImage => {
     names: view.getUint16(rest + 8, true),
   };
   if (programCount > 0 && programBytes < (wide ? 56 : 32)) throw bad(name, `program headers of ${programBytes} bytes are too short`);
-  if (programOffset + programCount * programBytes > bytes.length) throw bad(name, 'the program headers lie beyond the end of the file: it is truncated');
+  const programEnd = programOffset + programCount * programBytes;
+  if (programEnd > source.length) throw bad(name, 'the program headers lie beyond the end of the file: it is truncated');
+  const table = source.slice(programOffset, programEnd);
+  view = new DataView(table.buffer, table.byteOffset, table.byteLength);
   const segments: ElfSegment[] = [];
   const notes: ElfNote[] = [];
   for (let i = 0; i < programCount; i++) {
-    const at = programOffset + i * programBytes;
+    const at = i * programBytes;
     const kind = view.getUint32(at, true);
     const segment: ElfSegment = wide
       ? { offset: word(at + 8), virt: word(at + 16), phys: word(at + 24), fileBytes: word(at + 32), memoryBytes: word(at + 40) }
       : { offset: word(at + 4), virt: word(at + 8), phys: word(at + 12), fileBytes: word(at + 16), memoryBytes: word(at + 20) };
     if (kind !== PT_LOAD && kind !== PT_NOTE) continue;
-    if (segment.offset + segment.fileBytes > bytes.length) {
-      throw bad(name, `segment ${i} lies beyond the end of the file (${bytes.length} bytes): it is truncated`);
+    if (segment.offset + segment.fileBytes > source.length) {
+      throw bad(name, `segment ${i} lies beyond the end of the file (${source.length} bytes): it is truncated`);
     }
     if (kind === PT_LOAD) {
       if (segment.fileBytes > segment.memoryBytes) throw bad(name, `segment ${i} is longer in the file than in memory`);
       if (segment.memoryBytes > 0) segments.push(segment);
     } else {
       const alignment = wide && word(at + 48) === 8 ? 8 : 4;
-      notes.push(...readNotes(bytes.subarray(segment.offset, segment.offset + segment.fileBytes), alignment));
+      notes.push(...readNotes(source.slice(segment.offset, segment.offset + segment.fileBytes), alignment));
     }
   }
   return { bits: wide ? 64 : 32, machine: machine === EM_X86_64 ? 'x86_64' : 'i386', entry, segments, notes, sections };

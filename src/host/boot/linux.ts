@@ -1,6 +1,7 @@
 import { VmletError } from '../../errors.js';
 import type { CpuRecord } from '../core.js';
 import { type BootMemory, PAGE_BYTES } from './boot-memory.js';
+import type { ByteSource } from './byte-source.js';
 import { enterLong, enterProtected, gdt, identityMap } from './cpu-setup.js';
 import { HIGH_START, memoryMap, tooLittleMemory } from './e820.js';
 import { type ElfImage, isElf, parseElf, physicalEntry } from './elf.js';
@@ -60,7 +61,7 @@ export interface LinuxBoot {
   /** A bzImage, a zImage or a vmlinux ELF file. */
   kernel: Uint8Array;
   /** The ELF file that the bzImage's payload unpacks to; without it the kernel's own stub unpacks in the guest. */
-  unpacked?: Uint8Array;
+  unpacked?: Uint8Array | ByteSource;
   initrd?: Uint8Array;
   cmdline?: string;
   /** Physical address of the ACPI root pointer. */
@@ -170,7 +171,7 @@ const checkArch = (machine: Arch, boot: LinuxBoot, name: string): void => {
 };
 
 /** Enters an unpacked kernel where its own stub would have jumped to. */
-const enterElf = (memory: BootMemory, cpu: CpuRecord, boot: LinuxBoot, file: Uint8Array, header: SetupHeader | undefined, name: string): BootReport => {
+const enterElf = (memory: BootMemory, cpu: CpuRecord, boot: LinuxBoot, file: Uint8Array | ByteSource, header: SetupHeader | undefined, name: string): BootReport => {
   const elf = parseElf(file, name);
   checkArch(elf.machine, boot, name);
   const offset = loadOffset(memory, elf, header, boot.initrd?.length ?? 0);

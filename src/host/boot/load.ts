@@ -1,5 +1,6 @@
 import type { CpuRecord } from '../core.js';
 import type { BootMemory } from './boot-memory.js';
+import type { ByteSource } from './byte-source.js';
 import { isElf, parseElf, pvhEntry } from './elf.js';
 import { type Arch, bootLinux, type BootReport, isBzImage } from './linux.js';
 import { bootMultiboot, findMultibootHeader, type MultibootModule } from './multiboot.js';
@@ -11,7 +12,7 @@ export interface KernelBoot {
   kind: 'kernel' | 'linux' | 'pvh' | 'multiboot';
   kernel: Uint8Array;
   /** What the payload of a bzImage unpacks to, an ELF file; without it the guest unpacks it itself. */
-  unpacked?: Uint8Array;
+  unpacked?: Uint8Array | ByteSource;
   /** For multiboot kernels it becomes the first module. */
   initrd?: Uint8Array;
   cmdline?: string;
