@@ -1,16 +1,38 @@
 // Random machine code in pieces that a shrinker can take away: what generators of instructions write with.
 import type { Random } from './random.js';
 
-/** Bytes that stay together. A fixup is a relative branch of `size` bytes at `at` to the start of a block. */
-export interface Piece {
-  bytes: number[];
-  fixups: { at: number; size: number; block: number }[];
+/**
+ * A place of `size` bytes at `at` in a piece that depends on where things lie: `relative`, the distance to a block; `absolute`, a block's address;
+ * `here`, the address of the piece's byte `offset`, plus `add`.
+ */
+export interface Fixup {
+  kind: 'relative' | 'absolute' | 'here';
+  at: number;
+  size: number;
+  /** The block, or the offset. */
+  target: number;
+  add?: number;
 }
 
-/** Straight code up to a branch; `gap` bytes lie in front of it. */
+/** Bytes that stay together. */
+export interface Piece {
+  bytes: number[];
+  fixups: Fixup[];
+}
+
+/** Straight code up to a branch; `gap` bytes lie in front of it, over which the block before jumps. */
 export interface Block {
   gap: number;
   pieces: Piece[];
+}
+
+/** What a program runs in, as far as generators care. */
+export interface Surroundings {
+  /** Privilege level of the program. */
+  cpl: 0 | 3;
+  /** Interrupts and faults are served: INT 0x80, OUT, flags with TF and the like make sense. */
+  kernel: boolean;
+  paging: boolean;
 }
 
 /** One source of instructions, of which a program takes according to its weight. */
@@ -47,6 +69,7 @@ export class Emitter {
     readonly random: Random,
     readonly bits: 16 | 32 | 64,
     readonly blocks: number,
+    readonly around: Surroundings = { cpl: 3, kernel: false, paging: true },
   ) {}
 
   get long(): boolean {
@@ -69,7 +92,26 @@ export class Emitter {
 
   /** A relative branch target of `size` bytes: the start of a random block. */
   label(size: number, block = this.random.below(this.blocks)): void {
-    this.#piece.fixups.push({ at: this.#piece.bytes.length, size, block });
+    this.#fixup('relative', size, block);
+  }
+
+  /** The address of a random block in `size` bytes. */
+  address(size: number, block = this.random.below(this.blocks)): void {
+    this.#fixup('absolute', size, block);
+  }
+
+  /** The address of this piece's byte `offset` (the piece begins where the last one was taken), plus `add`, in `size` bytes. */
+  here(size: number, offset: number, add = 0): void {
+    this.#fixup('here', size, offset, add);
+  }
+
+  /** Bytes of the piece so far. */
+  get length(): number {
+    return this.#piece.bytes.length;
+  }
+
+  #fixup(kind: Fixup['kind'], size: number, target: number, add = 0): void {
+    this.#piece.fixups.push({ kind, at: this.#piece.bytes.length, size, target, add });
     for (let k = 0; k < size; k++) this.emit(0);
   }
 
@@ -163,12 +205,17 @@ export const layOut = (blocks: readonly Block[], at: number): { bytes: Uint8Arra
     let here = starts[n] - at;
     for (const piece of pieces) {
       bytes.set(piece.bytes, here);
-      for (const fixup of piece.fixups) {
-        const delta = starts[fixup.block] - (at + here + fixup.at + fixup.size);
-        for (let k = 0; k < fixup.size; k++) bytes[here + fixup.at + k] = delta >> (8 * k);
+      for (const { kind, at: offset, size, target, add = 0 } of piece.fixups) {
+        const place = at + here + offset;
+        const value = kind === 'relative' ? starts[target] - (place + size) : kind === 'absolute' ? starts[target] : at + here + target + add;
+        for (let k = 0; k < size; k++) bytes[here + offset + k] = k < 4 ? value >> (8 * k) : 0;
       }
       here += piece.bytes.length;
     }
+    const gap = blocks[n + 1]?.gap ?? 0;
+    if (gap < 5) return;
+    bytes[here] = 0xe9;
+    for (let k = 0; k < 4; k++) bytes[here + 1 + k] = (gap - 5) >> (8 * k);
   });
   return { bytes, starts };
 };

@@ -10,3 +10,10 @@ objcopy -S ../fixtures/system32.elf
 objcopy -S -O elf32-i386 ../fixtures/system64.tmp ../fixtures/system64.elf
 rm ../fixtures/system64.tmp
 chmod -x ../fixtures/*.elf
+# The kernels of the fuzzer: flat, at 0x22000.
+for bits in 32 64; do
+  gcc -m$bits -c -Wa,--noexecstack -o ../fixtures/fuzz.o fuzz$bits.S
+  ld -m elf_$([ $bits = 32 ] && echo i386 || echo x86_64) -Ttext=0x22000 -o ../fixtures/fuzz.tmp ../fixtures/fuzz.o
+  objcopy -O binary -j .text ../fixtures/fuzz.tmp ../fixtures/fuzz$bits.bin
+done
+rm ../fixtures/fuzz.o ../fixtures/fuzz.tmp
