@@ -94,6 +94,17 @@ export interface JitStats {
   linkMs: number;
 }
 
+/** What ran a machine's instructions so far. Times aside, equal for equal runs. */
+export interface EngineStats {
+  engine: EngineOptions['kind'];
+  instructions: number;
+  /** As compiled code, and by the interpreter. */
+  compiled: number;
+  interpreted: number;
+  /** Undefined with the interpreter alone. */
+  jit?: JitStats;
+}
+
 /** The exports of assembly/index.ts. Field offsets are exported besides as the globals `OFF_name`. */
 interface CoreExports {
   init(ramKiB: number): void;
@@ -251,6 +262,7 @@ export class Core {
   readonly #cpus: CpuRecord[] = [];
   readonly #host: CoreHost;
   readonly #linker: JitLinker;
+  readonly #engine: EngineOptions['kind'];
   /** The instruction count at which the `run` in flight ends. */
   #end = 0;
   #running = false;
@@ -269,6 +281,7 @@ export class Core {
     }
     const linker = new JitLinker(this.memory);
     this.#linker = linker;
+    this.#engine = engine.kind;
     const instance = new WebAssembly.Instance(module, { env: { memory: this.memory, abort: aborted }, host: { ...this.#imports(), ...linker.words } });
     this.#exports = instance.exports as unknown as CoreExports;
     this.#offsets = offsetsOf(instance.exports);
@@ -363,6 +376,14 @@ export class Core {
     const area = new Uint8Array(this.memory.buffer, at, bytes);
     area.fill(0xff);
     area.set(image, bytes - image.length);
+  }
+
+  /** What ran the instructions of a CPU so far. */
+  engineStats(index: number): EngineStats {
+    const instructions = this.instructions(index);
+    if (this.#engine === 'interp') return { engine: 'interp', instructions, compiled: 0, interpreted: instructions };
+    const jit = this.jitStats();
+    return { engine: 'jit', instructions, compiled: jit.executed, interpreted: instructions - jit.executed, jit };
   }
 
   /** What the compiler has done so far; all zero while it is off. */

@@ -338,6 +338,11 @@ export class Machine {
     );
   }
 
+  /** What ran the instructions so far. */
+  engineStats(): EngineStats {
+    return this.core.engineStats(0);
+  }
+
   /** The registers of a CPU by name, for dumps. */
   registers(cpu = 0): Record<string, unknown> {
     return cpuState(this.core.cpu(cpu));
