@@ -240,8 +240,9 @@ export function emitInterruptFlag(on: bool): void {
   }
   leaveIf();
   if (on) {
-    // the shadow is that of an STI that changed something
+    // an STI that changes something has a shadow of its own; else that of an SS load stays
     get(L.CPU);
+    i32c(1);
     load32(<u32>offsetof<Cpu>("shadow"));
     load32(EFLAGS);
     i32c(9);
@@ -249,7 +250,7 @@ export function emitInterruptFlag(on: bool): void {
     i32c(1);
     op(W.I32_AND);
     op(W.I32_EQZ);
-    op(W.I32_OR);
+    op(W.SELECT);
     mem(W.I32_STORE, <u32>offsetof<Cpu>("shadow"));
   }
   emitEflags(IF, on);

@@ -15,7 +15,7 @@ import { bootKernel, type BootOptions, bootSector, type KernelBoot, type RomBoot
 import { planRom } from './boot/rom.js';
 import { buildSmbios, type SmbiosConfig, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
-import { Core, type CoreHost, type EngineOptions, Exit, MAX_RAM_BYTES } from './core.js';
+import { Core, type CoreHost, type EngineOptions, type EngineStats, Exit, MAX_RAM_BYTES } from './core.js';
 import { type CpuProfile, cpuidTable } from './cpuid.js';
 import { Firmware } from './firmware/bios.js';
 import { SerialShare } from './firmware/serial-share.js';

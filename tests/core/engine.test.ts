@@ -150,6 +150,22 @@ describeEngine('code that is written to', () => {
   });
 });
 
+describeEngine('the shadow of STI', () => {
+  it('is its own behind an SS load that nobody looked at since', () => {
+    const core = machine('prot32');
+    // cli; nop; sti; nop; hlt
+    core.load([0xfa, 0x90, 0xfb, 0x90, 0xf4]);
+    for (const [ifSet, shadow] of [[false, 1], [true, 2]] as const) {
+      core.flags = ifSet ? 0x202 : 2;
+      core.set32('shadow', 2);
+      core.rip = ifSet ? CODE + 1 : CODE;
+      core.go(5);
+      expect(core.get32('shadow')).toBe(shadow);
+      core.set32('halted', 0);
+    }
+  });
+});
+
 describeEngine('decoding', () => {
   it('raises #GP for more than 15 bytes and #UD for a LOCK that may not be', () => {
     expect(machine().run([...new Array(15).fill(0x66), 0x90]).fault?.vector).toBe(13);
