@@ -1,5 +1,6 @@
 import { type BootDeviceConfig, type BootDeviceOptions, checkBootDevices } from './config-boot.js';
 import { checkNetwork, type NetworkConfig, type NetworkOptions } from './config-net.js';
+import type { NetbootOptions } from './config-netboot.js';
 import { VmletError } from './errors.js';
 import type { Seed } from './host/backends/entropy.js';
 import type { Arch } from './host/boot/linux.js';
@@ -37,6 +38,8 @@ export interface VMOptions extends NetworkOptions, BootDeviceOptions {
   append?: string;
   /** A ROM image, executed from the reset vector. */
   bios?: string;
+  /** Boots from the network, by servers inside the process; the machine has a network then. */
+  netboot?: NetbootOptions;
   /** The CPU's architecture; by default the image's or the kernel's. */
   arch?: Arch;
   /** The CPU's instructions: `v2` (default) is x86-64-v2 with AES, PCLMULQDQ and SHA; `v1` has SSE2 and nothing newer of its kind. */
@@ -85,6 +88,8 @@ export interface VMOptions extends NetworkOptions, BootDeviceOptions {
   onProgress?: (text: string) => void;
   /** Told, a few times for each kind, what the guest does to devices that no driver should do. */
   onGuestLog?: (line: string) => void;
+  /** Told each step of a network boot, and each answer of its servers. */
+  onNetboot?: (line: string) => void;
   /** Awaited at every turn of the event loop while it gives a promise: lets a slow reader of output hold the guest back. */
   throttle?: () => Promise<void> | undefined;
 }
@@ -96,6 +101,7 @@ export interface VMConfig extends NetworkConfig, BootDeviceConfig {
   initrd: string | undefined;
   append: string | undefined;
   bios: string | undefined;
+  netboot: NetbootOptions | undefined;
   arch: Arch | undefined;
   cpu: CpuProfile;
   memoryBytes: number;
@@ -207,7 +213,7 @@ const text = (name: string, value: unknown): string | undefined => {
 
 const KEYS: ReadonlySet<string> = new Set([
   'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'cpu', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
-  'boot', 'floppies', 'cdroms', 'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'throttle',
+  'boot', 'floppies', 'cdroms', 'netboot', 'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'onNetboot', 'throttle',
 ]);
 
 /** Checks options; throws ERR_VMLET_CONFIG naming the first that is wrong. */
@@ -223,6 +229,9 @@ export const checkOptions = (options: VMOptions): VMConfig => {
   if (initrd !== undefined && kernel === undefined) throw configError('an initrd was given without a kernel', 'add -k KERNEL');
   if (options.append !== undefined && typeof options.append !== 'string') throw configError('append: it must be a text');
   if (options.append?.includes('\0')) throw configError('append: it holds a zero byte');
+  const { netboot } = options;
+  if (netboot !== undefined && (kernel ?? initrd ?? image ?? bios) !== undefined) throw configError('a network boot was given together with an image, a kernel or a ROM', 'use one of them');
+  if (netboot !== undefined && options.append !== undefined) throw configError('a network boot has a kernel command line of its own', 'use netboot.append');
   const { seed = 1 } = options;
   const seedIsSound = typeof seed === 'bigint' || (typeof seed === 'string' && seed !== '') || (typeof seed === 'number' && Number.isInteger(seed));
   if (!seedIsSound) throw configError(`seed: '${String(seed)}' is no whole number or text`);
@@ -232,8 +241,8 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     if (disk.readOnly && disk.snapshot) throw configError(`disk ${disk.path}: 'ro' and 'snapshot' exclude each other`);
   }
   if (disks.length > 8) throw configError(`${disks.length} disks: a machine has up to 8`);
-  const network = checkNetwork(options);
-  const devices = checkBootDevices(options, { disks: disks.length, nics: network.nics.length, hasKernel: (kernel ?? image) !== undefined });
+  const network = checkNetwork(netboot === undefined ? options : { ...options, net: options.net ?? 'user,restrict' });
+  const devices = checkBootDevices(netboot === undefined ? options : { ...options, boot: options.boot ?? 'net' }, { disks: disks.length, nics: network.nics.length, hasKernel: (kernel ?? image) !== undefined });
   const byFirmware = devices.bootOrder.length > 0;
   if (byFirmware && (initrd !== undefined || options.append !== undefined)) throw configError('a machine that boots by firmware takes no initrd and no kernel command line', 'leave them out');
   const builtIn = kernel === undefined && bios === undefined && !byFirmware;
@@ -250,6 +259,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     initrd,
     append: options.append,
     bios,
+    netboot,
     arch: options.arch === undefined ? undefined : oneOf<Arch>('arch', options.arch, ['i386', 'x86_64'], 'x86_64'),
     cpu: oneOf('cpu', options.cpu, ['v1', 'v2'], 'v2'),
     memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseMemory(options.memory),

@@ -1,6 +1,7 @@
 // Booting a machine from the network inside the process: the servers on its wire, the ROM in its firmware, and what became of it.
 import { FileTree } from './host/backends/file-tree.js';
 import { Prng, type Seed } from './host/backends/entropy.js';
+import type { NetbootPlan } from './config-netboot.js';
 import type { Clock } from './host/clock.js';
 import type { KernelBoot } from './host/boot/load.js';
 import type { Firmware } from './host/firmware/bios.js';
@@ -14,10 +15,12 @@ import { type FileSource, layeredFiles, VirtualFiles } from './pxe/files.js';
 import { HttpFileService } from './pxe/http/files.js';
 import { formatEvent, type PxeEvent, PxeJournal } from './pxe/log.js';
 import { RuleBooter, type RuleBooterOptions } from './pxe/rule-booter.js';
-import type { RomEvent } from './pxe/rom/context.js';
+import type { RomFailure } from './pxe/rom/boot.js';
+import type { RomEvent, RomStage } from './pxe/rom/context.js';
 import { PxeRom, type PxeRomOptions, type RomKernel } from './pxe/rom/rom.js';
 import { TftpServer } from './pxe/tftp/server.js';
 import { serveHttp } from './pxe/wire-http.js';
+import type { VirtualNetwork } from './vm-network.js';
 import { installRom } from './vm-rom.js';
 import type { NetworkCard } from './host/board/pc.js';
 
@@ -154,12 +157,92 @@ export const machineUuid = (seed: Seed, machine: string): Uint8Array => {
   return bytes;
 };
 
+/** A machine's own network boot: the ROM in its firmware, and the servers on its network if it has any. */
+export class MachineNetboot {
+  readonly server: BootServer | undefined;
+  readonly #options: MachineNetbootOptions;
+  #client: NetbootClient | undefined;
+
+  constructor(options: MachineNetbootOptions) {
+    const { plan, clock, onLine } = options;
+    this.#options = options;
+    if (plan === undefined) return;
+    this.server = new BootServer({
+      clock,
+      tftp: plan.tftp,
+      files: plan.files,
+      rules: plan.rules,
+      ipxeLoaders: plan.ipxeLoader === undefined ? undefined : { bios: plan.ipxeLoader },
+      onEvent: event => onLine?.(`${seconds(event.atNs)} ${formatEvent(event)}`),
+    });
+  }
+
+  get dhcp(): Partial<DhcpServerOptions> | undefined {
+    return this.server?.dhcp;
+  }
+
+  /** The network is there: the servers start, and the ROM takes the first card's place on its wire. */
+  connect(network: VirtualNetwork | undefined, card: NetworkCard): void {
+    const { plan, clock, seed, memoryBytes, prepareKernel, onLine } = this.#options;
+    if (network?.gateway !== undefined) this.server?.serve(network.gateway.host);
+    const onEvent = (event: RomEvent): void => onLine?.(`${seconds(event.atNs)} client: ${event.stage}: ${event.text}`);
+    this.#client = new NetbootClient({ card, clock, seed, memoryBytes, loader: plan?.loader, cmdline: plan?.cmdline, prepareKernel, onEvent });
+  }
+
+  install(firmware: Firmware, machine: Machine): void {
+    this.#client?.install(firmware, machine);
+  }
+
+  get rom(): PxeRom | undefined {
+    return this.#client?.rom;
+  }
+
+  /** Each step of the client and each answer of the servers. */
+  get story(): string[] {
+    return bootStory(this.#client?.events ?? [], this.server?.journal.events ?? []);
+  }
+
+  /** How far the client came, and why no further, in one or two sentences. */
+  get diagnosis(): NetbootDiagnosis {
+    const events = this.#client?.events ?? [];
+    const failure = this.#client?.rom.failure;
+    const stage = failure?.stage ?? events.at(-1)?.stage ?? 'link';
+    const refused = (this.server?.journal.events ?? []).filter(({ outcome }) => outcome === 'refused' || outcome === 'failed' || outcome === 'ignored').at(-1);
+    const said = refused === undefined ? '' : `; the last refusal: ${formatEvent(refused)}`;
+    if (failure !== undefined) return { stage, failure, text: `the network boot failed at the stage '${stage}': ${failure.code}: ${failure.title} ${failure.reason}${said}` };
+    return { stage, failure, text: stage === 'loader' ? `the boot loader had started${said}` : `the network boot came as far as the stage '${stage}'${said}` };
+  }
+
+  close(): void {
+    this.server?.close();
+  }
+}
+
+export interface NetbootDiagnosis {
+  readonly stage: RomStage;
+  readonly text: string;
+  readonly failure: RomFailure | undefined;
+}
+
+export interface MachineNetbootOptions {
+  /** What to serve; without it only the client is there. */
+  readonly plan?: NetbootPlan;
+  readonly clock: Clock;
+  readonly seed: Seed;
+  readonly memoryBytes: number;
+  readonly prepareKernel?: NetbootClientOptions['prepareKernel'];
+  /** Told each step as it happens. */
+  readonly onLine?: (line: string) => void;
+}
+
+const seconds = (ns: number): string => (ns / 1e9).toFixed(3);
+
 /** The story of a boot, for people: each step of the client and each answer of the servers, in the order of time. */
 export const bootStory = (events: readonly RomEvent[], journal: readonly PxeEvent[]): string[] => {
   const lines = [
     ...events.map(({ atNs, stage, text }) => ({ atNs, text: `client: ${stage}: ${text}` })),
     ...journal.map(event => ({ atNs: event.atNs, text: formatEvent(event) })),
   ];
-  return lines.sort((a, b) => a.atNs - b.atNs).map(({ atNs, text }) => `${(atNs / 1e9).toFixed(3)} ${text}`);
+  return lines.sort((a, b) => a.atNs - b.atNs).map(({ atNs, text }) => `${seconds(atNs)} ${text}`);
 };
 

@@ -185,6 +185,8 @@ export interface MachineNetworkOptions {
   epochSeconds: number;
   /** MAC addresses of others on the same wires; those of this machine are added. */
   takenMacs?: Set<string>;
+  /** Changes to the DHCP server of the machine's own network. */
+  dhcp?: Partial<DhcpServerOptions>;
   warn?: (message: string) => void;
 }
 
@@ -215,7 +217,7 @@ export class MachineNetwork {
     for (const { mac } of config.nics) if (mac !== undefined) taken.add(formatMac(mac));
     if (config.pcap !== undefined) this.#capture = new CaptureFile(config.pcap, clock, options.epochSeconds);
     try {
-      if (config.net !== undefined) this.network = new VirtualNetwork({ ...config.net, clock, seed, warn, onOutside: busy => this.#onOutside?.(busy) });
+      if (config.net !== undefined) this.network = new VirtualNetwork({ ...config.net, clock, seed, warn, dhcp: options.dhcp ?? true, onOutside: busy => this.#onOutside?.(busy) });
       config.nics.forEach((nic, index) => {
         const name = `${machine}-nic${index}`;
         const port = nic.connect === 'none' ? loosePort() : nic.connect === 'user' ? this.network!.connect({ name }) : nic.connect;

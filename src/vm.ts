@@ -6,6 +6,7 @@ import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
 import { Agent, type RunRequest } from './vm-agent.js';
 import { loadCore } from './vm-core.js';
 import { allDrives, openDisks, type OpenDrives, prepareGuest, type PreparedGuest } from './vm-guest.js';
+import type { MachineNetboot } from './vm-netboot.js';
 import type { MachineNetwork, VirtualNetwork } from './vm-network.js';
 import { CommandExitError, GuestProcess, type RunResult } from './vm-process.js';
 import { Keyboard } from './vm-keyboard.js';
@@ -54,11 +55,24 @@ const GUEST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const STOP_NS = 10e9;
 
 /** The network code is loaded for machines with cards only. */
-const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock): Promise<MachineNetwork> => {
+const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock, netboot: MachineNetboot | undefined): Promise<MachineNetwork> => {
   const [{ MachineNetwork }, { DEFAULT_EPOCH_SECONDS }] = await Promise.all([import('./vm-network.js'), import('./host/machine.js')]);
   const epochSeconds = config.epochSeconds ?? (config.time === 'realtime' ? Math.floor(Date.now() / 1000) : DEFAULT_EPOCH_SECONDS);
   config.epochSeconds = epochSeconds;
-  return MachineNetwork.create({ machine: 'vm', config, clock, seed: config.seed, epochSeconds, warn: options.onGuestLog });
+  return MachineNetwork.create({ machine: 'vm', config, clock, seed: config.seed, epochSeconds, dhcp: netboot?.dhcp, warn: options.onGuestLog });
+};
+
+/** Boot servers and the PXE ROM, for machines that boot from the network. */
+const prepareNetboot = async (config: VMConfig, options: VMOptions, clock: VirtualClock, guest: PreparedGuest): Promise<MachineNetboot | undefined> => {
+  if (guest.boot.kind !== 'firmware' || !guest.boot.order.includes('net')) return undefined;
+  const [{ MachineNetboot }, { planNetboot }, { formatIpv4 }, { nthAddress }] = await Promise.all([import('./vm-netboot.js'), import('./config-netboot.js'), import('./net/address.js'), import('./config-net.js')]);
+  const plan = config.netboot && planNetboot(config.netboot, formatIpv4(nthAddress(config.net!.subnet, 2)));
+  if (plan !== undefined && plan.allow.length > 0) config.net = { ...config.net!, restrict: options.net === undefined ? false : config.net!.restrict, allow: [...(config.net!.allow ?? []), ...plan.allow] };
+  const prepareKernel = async (kernel: Uint8Array): Promise<{ kernel: Uint8Array; unpacked?: Uint8Array }> => {
+    const [{ unpackKernelCached }, { isBzImage }] = await Promise.all([import('./image/resolve.js'), import('./image/kernel.js')]);
+    return { kernel, unpacked: isBzImage(kernel) ? await unpackKernelCached(kernel, { cache: options.cache, signal: options.signal }) : undefined };
+  };
+  return new MachineNetboot({ plan, clock, seed: config.seed, memoryBytes: config.memoryBytes, prepareKernel, onLine: options.onNetboot });
 };
 
 const createMachine = async (options: MachineOptions): Promise<MachineLike> => new (await import('./host/machine.js')).Machine(options);
@@ -81,6 +95,8 @@ export class VM implements AsyncDisposable {
   /** What the guest was started from. */
   readonly guest: PreparedGuest;
   readonly config: VMConfig;
+  /** What happened while the machine booted from the network, if it did. */
+  readonly netboot: MachineNetboot | undefined;
   readonly #machine: MachineLike;
   readonly #agent: Agent | undefined;
   readonly #drives: OpenDrives;
@@ -113,10 +129,13 @@ export class VM implements AsyncDisposable {
     if (signal?.aborted) throw aborted(signal);
     const drives = openDisks(config);
     let wires: MachineNetwork | undefined;
+    let netboot: MachineNetboot | undefined;
     try {
       const clock = new VirtualClock();
-      wires = config.nics.length > 0 ? await connectNetwork(config, options, clock) : undefined;
-      return await VM.#assemble(config, options, guest, drives, module, internals.createMachine ?? createMachine, clock, wires);
+      netboot = await prepareNetboot(config, options, clock, guest);
+      wires = config.nics.length > 0 ? await connectNetwork(config, options, clock, netboot) : undefined;
+      if (netboot !== undefined) netboot.connect(wires!.network, wires!.cards[0]);
+      return await VM.#assemble(config, options, guest, drives, module, internals.createMachine ?? createMachine, clock, wires, netboot);
     } catch (error) {
       for (const drive of allDrives(drives)) drive.close();
       wires?.close();
@@ -133,6 +152,7 @@ export class VM implements AsyncDisposable {
     create: (options: MachineOptions) => MachineLike | Promise<MachineLike>,
     clock: VirtualClock,
     wires: MachineNetwork | undefined,
+    netboot: MachineNetboot | undefined,
   ): Promise<VM> {
     const agent = config.agent ? new Agent() : undefined;
     const serial = new SerialConsole();
@@ -153,6 +173,7 @@ export class VM implements AsyncDisposable {
       rng: true,
       clock,
       nics: wires?.cards,
+      onFirmware: netboot === undefined ? undefined : (firmware, machine) => netboot.install(firmware, machine),
       debugExitPort: config.debugExit,
       debugconPort: config.debugcon,
       debugcon: config.debugcon === undefined ? undefined : debugcon,
@@ -161,7 +182,7 @@ export class VM implements AsyncDisposable {
       onGuestLog: options.onGuestLog,
       throttle: options.throttle,
     });
-    return new VM(config, options, guest, drives, agent, machine, serial, debugcon, wires);
+    return new VM(config, options, guest, drives, agent, machine, serial, debugcon, wires, netboot);
   }
 
   private constructor(
@@ -174,7 +195,9 @@ export class VM implements AsyncDisposable {
     serial: SerialConsole,
     debugcon: BufferedChar,
     wires: MachineNetwork | undefined,
+    netboot: MachineNetboot | undefined,
   ) {
+    this.netboot = netboot;
     this.config = config;
     this.guest = guest;
     this.serial = serial;
@@ -439,6 +462,7 @@ export class VM implements AsyncDisposable {
       }
       disk.close();
     }
+    this.netboot?.close();
     this.#wires?.close();
     const gone = this.#goneError();
     for (const process of [...this.#processes]) process.abandon(gone);

@@ -24,6 +24,8 @@ export interface RunReport {
   /** The whole serial output. */
   console: { bytes: number; sha256: string } | null;
   consoleTail: string[];
+  /** Of a network boot: how far it came, why no further, and each step. */
+  netboot?: { stage: string; failure: { stage: string; code: string; title: string; reason: string; server?: string } | null; story: string[] };
   artifacts: { name: string; path: string }[];
 }
 

@@ -28,6 +28,9 @@ export interface Outcome {
   note?: boolean;
 }
 
+/** Lines of a network boot that are shown when it failed. */
+const STORY_LINES = 25;
+
 export class RunSession {
   readonly #plan: RunPlan;
   readonly #context: CliContext;
@@ -43,6 +46,7 @@ export class RunSession {
   #vm: VM | undefined;
   #stateHash: string | null = null;
   #quit = false;
+  #expected = false;
 
   constructor(plan: RunPlan, context: CliContext, internals?: VMInternals) {
     this.#plan = plan;
@@ -88,6 +92,7 @@ export class RunSession {
         signal: this.#abort.signal,
         onProgress: text => this.#notes.say(text),
         onGuestLog: flags.verbose ? line => this.#notes.say(`device: ${line}`) : undefined,
+        onNetboot: flags.verbose ? line => this.#notes.say(line) : undefined,
         throttle: () => stdout.congested ?? stderr.congested,
       },
       this.#internals,
@@ -176,8 +181,18 @@ export class RunSession {
         void vm.stop();
       },
     });
+    const { expect } = this.#plan;
+    const heard = expect && vm.serial.expect(expect, { timeout: '2000h' }).then(
+      () => {
+        this.#expected = true;
+        return vm.stop();
+      },
+      () => undefined,
+    );
     try {
-      return await this.#died(await vm.wait());
+      const exit = await vm.wait();
+      await heard;
+      return await this.#died(exit);
     } finally {
       detach();
     }
@@ -194,11 +209,13 @@ export class RunSession {
     const hasCommand = this.#plan.command !== undefined;
     const { text } = exit;
     const reason = reasonOf(exit);
+    if (this.#expected) return { reason: 'exit', exitCode: ExitCode.OK, text: `the console said ${String(this.#plan.expect)}` };
     if (this.#quit) return { reason: 'interrupted', exitCode: ExitCode.OK, text: 'the console was left' };
     const interrupted = this.#interrupts.exitCode;
     if (interrupted !== undefined && (exit.reason === 'stopped' || exit.reason === 'poweroff')) return { reason: 'interrupted', exitCode: interrupted, text };
     switch (exit.reason) {
       case 'poweroff':
+        if (this.#plan.expect) return { reason, exitCode: ExitCode.GUEST_DIED, text: `${text}, and its console never said ${String(this.#plan.expect)}`, showConsole: true, note: true };
         if (!hasCommand) return { reason, exitCode: ExitCode.OK, text };
         return { reason, exitCode: ExitCode.GUEST_DIED, text: `${text}, before the command had ended`, showConsole: true, note: true };
       case 'debug-exit':
@@ -209,8 +226,11 @@ export class RunSession {
         return { reason, exitCode: ExitCode.INTERRUPTED, text };
       case 'host-error':
         return this.#failure(exit.error);
-      default:
-        return { reason, exitCode: ExitCode.GUEST_DIED, text, showConsole: true, note: true };
+      default: {
+        // A boot that failed ends in a CPU that halts; what is to be known is why.
+        const failed = this.#vm?.netboot?.diagnosis;
+        return { reason, exitCode: ExitCode.GUEST_DIED, text: failed?.failure === undefined ? text : failed.text, showConsole: true, note: true };
+      }
     }
   }
 
@@ -230,7 +250,10 @@ export class RunSession {
     const vm = this.#vm;
     const exit = vm && !vm.alive ? await vm.exited : undefined;
     if (outcome.showConsole && command !== undefined && vm && !flags.verbose && !flags.json) this.#notes.lines(vm.serial.tail());
+    const netboot = vm?.netboot;
+    if (outcome.note && netboot && !flags.verbose && !flags.json) this.#notes.lines(netboot.story.slice(-STORY_LINES).map(line => `vmlet: ${line}`));
     if (outcome.note) this.#notes.warn(outcome.text);
+    if (outcome.note && netboot && netboot.diagnosis.failure === undefined) this.#notes.warn(netboot.diagnosis.text);
     if (outcome.showConsole && vm && command !== undefined && vm.stage !== 'command') this.#notes.warn(stageLine(vm));
     if (flags.result === undefined && !flags.json) return;
     const seed = options.seed ?? 1;
@@ -248,6 +271,7 @@ export class RunSession {
       stateHash: this.#stateHash,
       console: vm ? { bytes: vm.serial.bytes, sha256: vm.serial.sha256 } : null,
       consoleTail: vm?.serial.tail() ?? [],
+      ...(netboot ? { netboot: { stage: netboot.diagnosis.stage, failure: netboot.diagnosis.failure ?? null, story: netboot.story } } : {}),
       artifacts: flags.consoleLog === undefined ? [] : [{ name: 'console', path: flags.consoleLog }],
     };
     if (flags.json) {

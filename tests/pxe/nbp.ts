@@ -34,7 +34,7 @@ export const apiProgram = (calls: readonly ApiCall[], via: '!PXE' | 'PXENV+' = '
   code.push(0x5f, 0x1e, 0x07, 0xab, 0x9f, 0x88, 0xe0, 0x30, 0xe4, 0xab, 0x5a, 0x5e, 0x01, 0xd6);
   code.push(0xeb, (loop - (code.length + 2)) & 0xff);
   code[toDone] = code.length - (toDone + 1);
-  code.push(0xb0, exit, 0xe6, 0xf4, 0xf4);
+  code.push(0xb0, exit, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd);
   const table = calls.flatMap(({ opcode, params }) => [...word(opcode), ...word(params.length), ...params]);
   const bytes = new Uint8Array(TABLE_OFFSET + table.length + 2);
   bytes.set(code);

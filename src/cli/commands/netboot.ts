@@ -3,6 +3,8 @@ import type { CliContext } from '../run-cli.js';
 import type { LintFlags } from '../netboot-lint.js';
 import type { ServeFlags } from '../netboot-serve.js';
 
+const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
+
 export const addNetbootCommand = (program: Command, context: CliContext, done: (code: number) => void): void => {
   const netboot = program.command('netboot').description('boot servers, boot clients, and what went wrong between them').helpCommand(false);
 
@@ -34,6 +36,48 @@ export const addNetbootCommand = (program: Command, context: CliContext, done: (
       const { serve } = await import('../netboot-serve.js');
       done(await serve(flags, context));
     });
+
+  const boot = netboot
+    .command('boot')
+    .description('boot a machine from the network: its servers are inside this process, its PXE ROM is built in')
+    .option('--tftp <folder>', 'serve a folder to it by TFTP, and by HTTP')
+    .option('--file <path>', 'the boot loader in that folder, such as pxelinux.0')
+    .option('-k, --kernel <file>', 'a kernel to boot without a loader: a file of this host, or a path in the folder')
+    .option('-i, --initrd <file>', 'initial ramdisk for that kernel (repeatable)', collect)
+    .option('-a, --append <words>', 'command line of the kernel')
+    .option('--http <url>', 'an iPXE script or a kernel to load by HTTP; 127.0.0.1 is this host')
+    .option('--rules <file>', 'boot rules, in YAML')
+    .option('--ipxe <file>', "iPXE's undionly.kpxe (default: where Debian's package ipxe has it)")
+    .option('--expect <text>', 'end with success when the console says this; /pattern/ is a regular expression')
+    .option('-m, --memory <size>', 'memory, 1M to 3G (default: 256M)')
+    .option('--arch <arch>', 'i386 or x86_64')
+    .option('--engine <engine>', 'interp or jit (default: interp)')
+    .option('--disk <path[,ro|,snapshot]>', 'attach a raw disk image (repeatable)', collect)
+    .option('-n, --net <network>', 'user, or user,restrict (default: restrict, unless --http needs the host)')
+    .option('--allow <destination>', 'let the guest reach what is closed (repeatable)', collect)
+    .option('--publish <ports>', "open a port of this host that leads to the guest's (repeatable)", collect)
+    .option('--nic-model <model>', 'network card (default: virtio)')
+    .option('--mac <address>', 'its address (default: a hash of the seed)')
+    .option('--pcap <file>', 'write a capture of its cable (pcapng)')
+    .option('-T, --timeout <time>', 'end the run after this much guest time: 90s, 5m')
+    .option('--wall-timeout <time>', 'end the run after this much real time')
+    .option('--seed <seed>', 'equal seeds give equal runs (default: 1)')
+    .option('--time <kind>', 'warp, realtime or frozen=DATE')
+    .option('--reboot', 'let the guest reboot')
+    .option('--on-panic <action>', 'exit or ignore (default: exit)')
+    .option('--debug-exit <port>', 'a port that ends the run with the code (value << 1) | 1')
+    .option('--escape <code>', 'escape key of the console as a number, or none (default: 0x01, Ctrl-A)')
+    .option('--console-log <file>', "write the guest's console to a file")
+    .option('--result <file>', 'write how the run ended to a file, as JSON')
+    .option('--json', 'print one JSON document at the end in place of output')
+    .option('-q, --quiet', 'no notes but errors')
+    .option('-v, --verbose', 'show each step of the boot on standard error, and what devices are misused');
+  boot.action(async () => {
+    const { netbootPlan } = await import('../netboot-boot.js');
+    const plan = netbootPlan(boot, context);
+    const { RunSession } = await import('../run-session.js');
+    done(await new RunSession(plan, context, context.internals).execute());
+  });
 
   netboot
     .command('lint')

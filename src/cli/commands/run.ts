@@ -15,6 +15,8 @@ export interface RunPlan {
   /** Whether this terminal is the guest's console. */
   interactive: boolean;
   stopTimeoutMs: number;
+  /** The run ends well when the console says this, and only then. */
+  expect?: RegExp;
 }
 
 /** Whether there is something to boot from and nothing that starts without firmware. */

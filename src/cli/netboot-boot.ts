@@ -1,0 +1,51 @@
+import type { Command } from 'commander';
+import { checkOptions, configError } from '../config.js';
+import type { NetbootOptions } from '../config-netboot.js';
+import type { RunPlan } from './commands/run.js';
+import { readRules } from './netboot-serve.js';
+import { parseEscape, type RunFlags, vmOptions, withEnvironment } from './run-options.js';
+import type { CliContext } from './run-cli.js';
+
+interface BootFlags extends Omit<RunFlags, 'initrd'> {
+  tftp?: string;
+  file?: string;
+  initrd?: string[];
+  http?: string;
+  rules?: string;
+  ipxe?: string;
+  expect?: string;
+}
+
+/** Plain text, or a pattern between slashes. */
+const parseExpect = (text: string): RegExp => {
+  const slashes = /^\/(.*)\/([a-z]*)$/s.exec(text);
+  try {
+    return slashes ? new RegExp(slashes[1], slashes[2]) : new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  } catch (error) {
+    throw configError(`--expect: ${(error as Error).message}`);
+  }
+};
+
+/** All that `netboot boot` was asked for, checked. Throws ERR_VMLET_CONFIG. */
+export const netbootPlan = (command: Command, context: CliContext): RunPlan => {
+  const { io } = context;
+  const flags = withEnvironment(command, io) as unknown as BootFlags;
+  const { tftp, file, kernel, initrd, append, http, ipxe, rules, expect, ...machine } = flags;
+  const netboot: NetbootOptions = { tftp, file, kernel, initrd, append, url: http, ipxe, rules: rules === undefined ? undefined : readRules(rules).rules };
+  for (const key of Object.keys(netboot) as (keyof NetbootOptions)[]) if (netboot[key] === undefined) delete netboot[key];
+  const options = { ...vmOptions(machine as RunFlags, undefined), netboot };
+  const atTerminal = io.stdinKind() === 'tty' && io.stdout.isTTY === true;
+  const interactive = atTerminal && !machine.json && expect === undefined;
+  options.time ??= interactive ? 'realtime' : 'warp';
+  return {
+    options,
+    config: checkOptions(options),
+    flags: machine as RunFlags,
+    command: undefined,
+    env: {},
+    escape: parseEscape(machine.escape),
+    interactive,
+    stopTimeoutMs: 10_000,
+    ...(expect === undefined ? {} : { expect: parseExpect(expect) }),
+  };
+};

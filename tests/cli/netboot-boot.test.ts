@@ -1,0 +1,116 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readCapture } from '../../src/net/pcapng.js';
+import { hasCore } from '../host/machine-support.js';
+import { apiProgram } from '../pxe/nbp.js';
+import { cli } from '../support/cli.js';
+
+let folder = '';
+const file = (name: string, content: string | Uint8Array): string => {
+  writeFileSync(join(folder, name), content);
+  return join(folder, name);
+};
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'vmlet-netboot-'));
+  file('nbp.0', apiProgram([], '!PXE', 5));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const boot = (...args: string[]) => cli(['netboot', 'boot', ...args]);
+
+describe.skipIf(!hasCore)('netboot boot', () => {
+  it('boots a loader from a folder; its exit code, its capture and its result', async () => {
+    const pcap = join(folder, 'out.pcapng');
+    const report = join(folder, 'result.json');
+    const { code, stdout, stderr } = await boot('--tftp', folder, '--file', 'nbp.0', '--debug-exit', '0xf4', '-m', '32M', '--pcap', pcap, '--result', report, '--nic-model', 'e1000', '-v');
+    expect(stdout).toContain('10.0.2.15 from 10.0.2.2; nbp.0 from 10.0.2.2');
+    expect(stderr).toMatch(/vmlet: 0\.000 client: loader: nbp\.0 starts/);
+    expect(code).toBe((5 << 1) | 1);
+    const { packets, problem } = readCapture(readFileSync(pcap));
+    expect(problem).toBeUndefined();
+    expect(packets.length).toBeGreaterThan(6);
+    expect(JSON.parse(readFileSync(report, 'utf8'))).toMatchObject({ exitCode: 11, reason: 'exit', netboot: { stage: 'loader', failure: null } });
+    // What was captured is a boot that lint has nothing to say about.
+    const lint = await cli(['netboot', 'lint', pcap]);
+    expect(lint.stdout).toMatch(/ACK, 52:54:00:[^\n]*boots nbp\.0[^]*nbp\.0 is sent[^]*0 errors, 0 warnings/);
+    expect(lint.code).toBe(0);
+  });
+
+  it('ends well when the console says what is expected, and only then', async () => {
+    expect(await boot('--tftp', folder, '--file', 'nbp.0', '-m', '32M', '--expect', '/nbp\\.0 from/')).toMatchObject({ code: 0 });
+    const never = await boot('--tftp', folder, '--file', 'nbp.0', '-m', '32M', '--expect', 'login:', '-T', '2s');
+    expect(never).toMatchObject({ code: 124, stderr: expect.stringContaining('the boot loader had started') });
+  });
+
+  it('a client that fails says at which stage, who refused it and why: never a bare timeout', async () => {
+    const report = join(folder, 'failed.json');
+    const { code, stdout, stderr } = await boot('--tftp', folder, '--file', 'nothing.0', '-m', '32M', '--result', report);
+    expect(code).toBe(255);
+    expect(stdout).toContain('PXE-T01: File not found nothing.0');
+    expect(stderr).toMatch(/tftp: 10\.0\.2\.15:\d+: RRQ nothing\.0: refused: there is no such file/);
+    expect(stderr).toMatch(/the network boot failed at the stage 'tftp': PXE-T01: File not found/);
+    expect(JSON.parse(readFileSync(report, 'utf8'))).toMatchObject({ exitCode: 255, netboot: { stage: 'tftp', failure: { code: 'PXE-T01', server: '10.0.2.2' } } });
+    const rules = file('rules.yaml', 'rules:\n  - {match: {arch: 7}, file: nbp.0}\n');
+    const ruled = await boot('--tftp', folder, '--rules', rules, '-m', '32M');
+    expect(ruled.code).toBe(255);
+    expect(ruled.stderr).toMatch(/failed at the stage 'boot-server': PXE-E53[^\n]*no boot file/);
+    expect(ruled.stderr).toMatch(/no boot rule matches \(rule 1: architecture 0 is not 7\)/);
+  });
+
+  it('is the same on every run', async () => {
+    const once = async (): Promise<unknown> => {
+      const { stdout } = await boot('--tftp', folder, '--file', 'nothing.0', '-m', '32M', '--json', '--seed', '3');
+      const { wallMs, ...rest } = JSON.parse(stdout) as { wallMs: number; stateHash: string };
+      expect(wallMs).toBeGreaterThan(0);
+      expect(rest.stateHash).toMatch(/^[0-9a-f]{64}$/);
+      return rest;
+    };
+    expect(await once()).toEqual(await once());
+  });
+
+  it('a script by HTTP from this host, through iPXE', async ctx => {
+    if (!existsSync('/usr/lib/ipxe/undionly.kpxe')) return ctx.skip('undionly.kpxe is not there: package ipxe');
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      if (request.url === '/boot.ipxe') response.end('#!ipxe\necho the script runs on ${net0/ip}\nchain nbp.0\n');
+      else if (request.url === '/nbp.0') response.end(readFileSync(join(folder, 'nbp.0')));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const { code, stdout } = await boot('--http', `http://127.0.0.1:${port}/boot.ipxe`, '--debug-exit', '0xf4', '-m', '32M', '-T', '120s');
+      expect(stdout).toContain('the script runs on 10.0.2.15');
+      expect(asked).toEqual(['/boot.ipxe', '/nbp.0']);
+      expect(code).toBe((5 << 1) | 1);
+    } finally {
+      server.close();
+    }
+  });
+
+  it.each<[string, string[], RegExp]>([
+    ['nothing to boot', [], /nothing to boot[^]*--tftp FOLDER --file LOADER, --kernel FILE or --http URL/],
+    ['a folder without a file', ['--tftp', '.'], /which file of '\.' boots/],
+    ['a file without a folder', ['--file', 'x.0'], /in no folder[^]*--tftp/],
+    ['two ways', ['--kernel', 'a', '--http', 'http://x/'], /a kernel and an URL were given/],
+    ['a folder that is none', ['--tftp', '/no/such', '--file', 'x'], /'\/no\/such' cannot be served/],
+    ['a kernel that is not there', ['--kernel', '/no/such/vmlinuz'], /no kernel at \/no\/such\/vmlinuz/],
+    ['an initrd without a kernel', ['--initrd', 'x'], /initrd was given without a kernel/],
+    ['an URL that is none', ['--http', 'boot.ipxe', '--ipxe', '/dev/null'], /is no URL/],
+    ['HTTPS', ['--http', 'https://127.0.0.1/x', '--ipxe', '/dev/null'], /has no https/],
+    ['an iPXE that is not there', ['--http', 'http://127.0.0.1/x', '--ipxe', '/no/ipxe'], /no iPXE loader at \/no\/ipxe/],
+    ['a pattern that is none', ['--tftp', '.', '--file', 'x', '--expect', '/(/'], /--expect/],
+    ['rules that are wrong', ['--rules', '/no/rules.yaml'], /rules file \/no\/rules\.yaml cannot be read/],
+  ])('refuses %s', async (_, args, message) => {
+    const result = await boot(...args);
+    expect(result.stderr).toMatch(message);
+    expect(result.code).toBe(125);
+    expect(result.stderr).not.toContain('internal error');
+  });
+});
