@@ -21,6 +21,10 @@ const MODE_RIGHT_ALT = 0x08;
 const BREAK_FLAG = 0x80;
 /** How long a terminal may take within an escape sequence; Escape alone takes that long. */
 const ESCAPE_NS = 20e6;
+/** Calls of AH=01h that follow each other faster than this, and more of them than this, are a loop that waits. */
+const POLL_NS = 5000;
+const IDLE_POLLS = 64;
+const REST_NS = 1e6;
 const KEYBOARD_ID = 0x83ab;
 
 /** What a key asked for besides a code in the buffer. */
@@ -32,6 +36,8 @@ export class KeyboardServices {
   readonly #traps: FirmwareTraps;
   readonly #clock: Clock;
   readonly #serial: SerialShare | undefined;
+  #polls = 0;
+  #lastPollNs = 0;
   /** When an escape sequence that has begun counts as over. */
   #escapeAt: number | undefined;
 
@@ -54,12 +60,9 @@ export class KeyboardServices {
         return this.#read(call);
       case 0x01:
       case 0x11:
-      case 0x21: {
-        const code = this.#peek(call.ah !== 0x01);
-        call.zero = code === undefined;
-        if (code !== undefined) call.ax = code;
+      case 0x21:
+        if (!this.#answer(call) && this.#isIdle()) return this.#rest(call);
         return;
-      }
       case 0x02:
         call.al = this.#memory.u8(Bda.SHIFT_FLAGS);
         return;
@@ -132,6 +135,35 @@ export class KeyboardServices {
     if (this.#modifier(scan, extended, released)) return undefined;
     if (released) return undefined;
     return this.#pressed(scan, extended);
+  }
+
+  /** AH=01h: the next code without taking it; false when there is none. */
+  #answer(call: FirmwareCall): boolean {
+    const code = this.#peek(call.ah !== 0x01);
+    call.zero = code === undefined;
+    if (code === undefined) return false;
+    call.ax = code;
+    this.#polls = 0;
+    return true;
+  }
+
+  /** Whether the guest does nothing but ask for keys. */
+  #isIdle(): boolean {
+    const { now } = this.#clock;
+    this.#polls = now - this.#lastPollNs < POLL_NS ? this.#polls + 1 : 0;
+    this.#lastPollNs = now;
+    return this.#polls > IDLE_POLLS;
+  }
+
+  /** A guest that polls in a tight loop waits a little in each call: its time passes all the same, and the host's is spared. */
+  *#rest(call: FirmwareCall): Generator<Ready, void, void> {
+    const over = this.#traps.until(this.#clock.now + REST_NS);
+    yield () => {
+      this.pump();
+      return !this.#empty || over();
+    };
+    this.#answer(call);
+    this.#lastPollNs = this.#clock.now;
   }
 
   *#read(call: FirmwareCall): Generator<Ready, void, void> {

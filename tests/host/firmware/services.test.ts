@@ -108,7 +108,9 @@ describe.skipIf(!canRunGuests)('firmware services (needs gcc, binutils and dist/
   });
 
   describe('INT 13h', () => {
-    const pattern = (bytes: number): Uint8Array => Uint8Array.from({ length: bytes }, (_, n) => (n >> 9) ^ n);
+    const whole = new Uint8Array(8 * 2 ** 20);
+    for (let n = 0; n < whole.length; n++) whole[n] = (n >> 9) ^ n;
+    const pattern = (bytes: number): Uint8Array => whole.slice(0, bytes);
     const hard = (megabytes: number) => new MemoryBlock(pattern(megabytes * 2 ** 20));
 
     it('reads, writes and verifies by cylinder, head and sector', async () => {
