@@ -41,9 +41,9 @@
 // @ts-ignore: decorator
 @external("host", "ferr") export declare function ferr(cpu: u32): void;
 
-/** Makes a module of `length` bytes at `at` live: its functions r0, r1, ... go to the table from slot `first` on. */
+/** Makes a module of `length` bytes at `at` live: its functions r0, r1, ... go to the table slots listed at `slots`, but for those whose slot is 0. */
 // @ts-ignore: decorator
-@external("host", "jitInstall") export declare function jitInstall(at: usize, length: u32, first: u32, count: u32): void;
+@external("host", "jitInstall") export declare function jitInstall(at: usize, length: u32, slots: usize, count: u32): void;
 /** The compiler begins (1) or ends (0) work: for the clock of its host. */
 // @ts-ignore: decorator
 @external("host", "jitPhase") export declare function jitPhase(busy: u32): void;

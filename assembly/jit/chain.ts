@@ -1,6 +1,7 @@
 // From region to region, as long as the jump cache knows where compiled code goes on. A function of its own: the interpreter's is too large to be quick here.
 import { Cpu } from "../cpu/state";
 import { CPU_JUMP, JUMP_ENTRIES } from "../layout";
+import { regrow, slotInfo } from "./queue";
 import { countExit, jit } from "./state";
 
 /** Runs the region in table slot `slot`, which begins at Cpu.rip, and those that follow. Cpu.bail tells that the interpreter must execute what comes next. */
@@ -9,14 +10,22 @@ export function runRegions(cpu: Cpu, slot: u32): void {
   const j = jit();
   const before = cpu.end - <u64><i64>cpu.left;
   j.enteredAt = before;
+  let from = cpu.rip;
   for (;;) {
     j.entries++;
+    j.lastOut = 0;
     call_indirect<void>(slot, p);
     const rip = cpu.rip;
     const e = p + CPU_JUMP + ((<usize>(rip ^ (rip >> 11)) & (JUMP_ENTRIES - 1)) << 4);
     if (load<u64>(e) != rip || load<u32>(e, 8) != cpu.jumpKey) break;
-    slot = load<u32>(e, 12) ^ 0x8000_0000;
-    if (<i32>slot < 0 || cpu.bail) break;
+    const next = load<u32>(e, 12) ^ 0x8000_0000;
+    if (<i32>next < 0 || cpu.bail) break;
+    const info = slotInfo(slot);
+    const left = load<i32>(info, 4) - 1;
+    store<i32>(info, left, 4);
+    if (!left) regrow(cpu, slot, from);
+    slot = next;
+    from = rip;
   }
   cpu.block = 0;
   j.enteredAt = ~0;

@@ -98,6 +98,9 @@ export function exitTo(delta: i32): void {
 /** Leaves the region behind the block, for the address in X64. */
 export function exitDynamic(): void {
   savePoint();
+  i32c(<i32>changetype<usize>(jit()));
+  i32c(<i32>jit().block);
+  mem(W.I32_STORE, <u32>offsetof<Jit>("lastOut"));
   get(L.X64);
   set(L.NEXT);
   settleLeft(jit().pending + blockCount());

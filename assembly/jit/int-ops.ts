@@ -100,6 +100,8 @@ export function emitThick(i: Insn): bool {
 /** Block-ending operations behind which a region goes on where the block does, when nothing of the mode changed. */
 export function goesOn(op: u32): bool {
   const n = <i32>(op - OP_THICK_END);
+  // what changes translations leaves the region, which has checked its pages before
+  if (n == ThickEnd.INVLPG || n == ThickEnd.INVPCID || n == ThickEnd.MOV_CR_R) return false;
   return (n >= ThickEnd.MOV_S_E && n < ThickEnd.VMCALL && n != ThickEnd.HLT && n != ThickEnd.MWAIT) || (n >= ThickEnd.LFP && n <= ThickEnd.REP_SCAS);
 }
 

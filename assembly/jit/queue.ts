@@ -3,17 +3,17 @@
 import { Cpu, EFER_LMA, cpuAt } from "../cpu/state";
 import { BLOCK_HASH, BLOCK_HASH_BITS } from "../layout";
 import { jitInstall, jitPhase, jitReset } from "../imports";
-import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_VALID } from "../interp/block-layout";
+import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_NEXT } from "../interp/block-layout";
 import { instructionCount } from "../interp/mode";
 import { shared } from "../machine";
 import { INFO_FLAGS, INFO_ROM, pageInfo } from "../mmu/physical";
 import { newGeneration } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
-import { BODIES, ENTRIES, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, OUT, PAGE_LINES, PAGE_NUMBER, REFS, jit } from "./state";
+import { BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, MAX_SLOTS, OUT, PAGE_LINES, PAGE_NUMBER, REFS, SLOTS, jit } from "./state";
 
 /** How long an emitted region waits for others, in instructions. */
-const PATIENCE: u64 = 300_000;
+const PATIENCE: u64 = 1_000_000;
 const MAX_BODIES: usize = 0x20_0000;
 /** The heat of a block whose region waits; it counts down like any other and never gets far. */
 const WAITING: i32 = 0x7fff_0000;
@@ -22,17 +22,50 @@ const WAITING_LEAST: i32 = 0x7000_0000;
 // @ts-ignore: decorator
 @inline function compiled(heat: i32): bool { return heat < 0 || heat > WAITING_LEAST; }
 
+/** Transitions from a region to another one before it is compiled again, with what follows in it: as a multiple of the threshold. */
+const TRANSITIONS: i32 = 15;
+
 /** A block, at Cpu.rip, has been executed often enough. Tells whether it is compiled by now. */
 export function heated(cpu: Cpu, block: usize): bool {
   const j = jit();
-  if (j.slots + j.pendingRegions >= j.maxSlots || j.refs + MAX_PAGES > MAX_REFS) forgetRegions();
+  if (j.slots >= j.maxSlots || j.refs + MAX_PAGES > MAX_REFS) forgetRegions();
+  j.grown = 0;
+  const slot = j.slotBase + j.slots;
+  if (!compile(cpu, block, cpu.rip, slot)) return false;
+  j.slots++;
+  store<u32>(slotInfo(slot), <u32>block);
+  store<i32>(slotInfo(slot), TRANSITIONS * <i32>j.threshold, 4);
+  store<i32>(block, WAITING, BLOCK_HEAT);
+  if (j.pendingRegions < j.batch && j.at < BODIES + MAX_BODIES) return false;
+  install();
+  return load<i32>(block, BLOCK_HEAT) < 0;
+}
+
+// @ts-ignore: decorator
+@inline export function slotInfo(slot: u32): usize { return SLOTS + (<usize>(slot - jit().slotBase) << 3); }
+
+/** The region in `slot`, entered at `rip`, is left too often for other compiled code, which it takes in now. */
+export function regrow(cpu: Cpu, slot: u32, rip: u64): void {
+  const j = jit();
+  const block = <usize>load<u32>(slotInfo(slot));
+  if (load<i32>(block, BLOCK_HEAT) != -<i32>slot || j.refs + MAX_PAGES > MAX_REFS) return;
+  if (j.lastOut) store<u64>(j.lastOut, cpu.rip, BLOCK_NEXT);
+  j.grown = 1;
+  if (!compile(cpu, block, rip, slot)) return;
+  j.regrown++;
+  if (j.pendingRegions >= j.batch || j.at >= BODIES + MAX_BODIES) install();
+}
+
+/** Emits the region that begins with `block` at `rip`; it will be in `slot`. */
+function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
+  const j = jit();
   if (!j.pendingRegions) {
     j.at = BODIES;
     j.hintAt = HINTS;
     j.pendingAt = instructionCount(cpu);
   }
   jitPhase(1);
-  growRegion(cpu, block);
+  growRegion(cpu, block, rip);
   j.wide = j.code64 | u32((cpu.efer & EFER_LMA) != 0);
   const emitted = emitRegion();
   jitPhase(0);
@@ -44,13 +77,12 @@ export function heated(cpu: Cpu, block: usize): bool {
   for (let k: u32 = 0; k < j.pages; k++) {
     if (load<u64>(PAGE_LINES + (k << 3))) addRef(load<u32>(PAGE_NUMBER + (k << 2)), block, load<u64>(PAGE_LINES + (k << 3)));
   }
-  store<u32>(ENTRIES + (j.pendingRegions << 2), <u32>block);
-  store<u32>(HINT_ENDS + (j.pendingRegions << 2), <u32>j.hintAt);
+  const n = j.pendingRegions << 2;
+  store<u32>(ENTRIES + n, <u32>block);
+  store<u32>(ENTRY_SLOTS + n, slot);
+  store<u32>(HINT_ENDS + n, <u32>j.hintAt);
   j.pendingRegions++;
-  store<i32>(block, WAITING, BLOCK_HEAT);
-  if (j.pendingRegions < j.batch && j.at < BODIES + MAX_BODIES) return false;
-  install();
-  return load<i32>(block, BLOCK_HEAT) < 0;
+  return true;
 }
 
 /** Makes the waiting regions live when they have waited long enough. */
@@ -63,18 +95,22 @@ function install(): void {
   const j = jit();
   const count = j.pendingRegions;
   j.pendingRegions = 0;
+  jitPhase(1);
   const length = wrapModule(count);
-  const first = j.slotBase + j.slots;
   jitPhase(0);
-  jitInstall(OUT, length, first, count);
+  jitInstall(OUT, length, ENTRY_SLOTS, count);
   for (let k: u32 = 0; k < count; k++) {
-    const block = <usize>load<u32>(ENTRIES + (k << 2));
-    if (block) store<i32>(block, -<i32>(first + k), BLOCK_HEAT);
+    const slot = load<u32>(ENTRY_SLOTS + (k << 2));
+    if (slot) store<i32>(<usize>load<u32>(ENTRIES + (k << 2)), -<i32>slot, BLOCK_HEAT);
   }
-  j.slots += count;
   j.regions += count;
   j.modules++;
   j.moduleBytes += length;
+}
+
+/** A waiting region is not to be made live. */
+function withdraw(block: usize): void {
+  for (let k: u32 = 0; k < jit().pendingRegions; k++) if (<usize>load<u32>(ENTRIES + (k << 2)) == block) store<u32>(ENTRY_SLOTS + (k << 2), 0);
 }
 
 // ---- which regions a page's code is part of ----
@@ -112,7 +148,7 @@ export function dropRegionsAt(info: usize, lines: u64): bool {
       const block = <usize>load<u32>(ref, 4);
       const heat = load<i32>(block, BLOCK_HEAT);
       if (compiled(heat)) {
-        if (heat > 0) withdraw(block);
+        withdraw(block);
         store<i32>(block, <i32>j.threshold, BLOCK_HEAT);
         j.dropped++;
         any = true;
@@ -126,11 +162,6 @@ export function dropRegionsAt(info: usize, lines: u64): bool {
     n = next;
   }
   return any;
-}
-
-/** A waiting region is not to be made live. */
-function withdraw(block: usize): void {
-  for (let k: u32 = 0; k < jit().pendingRegions; k++) if (<usize>load<u32>(ENTRIES + (k << 2)) == block) store<u32>(ENTRIES + (k << 2), 0);
 }
 
 function clearRefs(): void {
@@ -173,7 +204,7 @@ export function enable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32,
   const j = jit();
   j.threshold = threshold;
   j.batch = min(max(batch, 1), MAX_BATCH);
-  j.maxSlots = maxSlots;
+  j.maxSlots = min(maxSlots, MAX_SLOTS);
   j.slotBase = slotBase;
   j.maxInsns = maxInsns;
 }

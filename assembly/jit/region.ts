@@ -99,7 +99,7 @@ function reachDelta(cpu: Cpu, far: i64, context: u32): u32 {
   if (!block) return NO_NODE;
   const heat = load<i32>(block, BLOCK_HEAT);
   if (heat > 0 && <u32>heat > j.threshold - (j.threshold >> 4)) return NO_NODE;
-  if (j.insns + <u32>load<u16>(block, BLOCK_COUNT) > j.maxInsns) return NO_NODE;
+  if (j.insns + <u32>load<u16>(block, BLOCK_COUNT) > (j.grown ? j.maxInsns << 2 : j.maxInsns)) return NO_NODE;
   let page2 = NO_NODE;
   if (load<u64>(block, BLOCK_PHYS2) != ~0) {
     page2 = pageAt(cpu, pageOf(delta) + 1);
@@ -130,10 +130,10 @@ function enter(from: u32, callee: i64): u32 {
   const parent = <u32>load<u8>(NODE_CONTEXT + from);
   const depth = <u32>load<u8>(CONTEXT_DEPTH + parent) + 1;
   if (depth > MAX_DEPTH || j.contexts == MAX_CONTEXTS || callee > NEAR || callee < -NEAR) return NO_NODE;
-  // recursion: one level
+  // recursion: one level, then two
   let again: u32 = callee == 0 ? 1 : 0;
   for (let c = parent; c; c = <u32>load<u8>(CONTEXT_PARENT + c)) if (load<i32>(CONTEXT_CALLEE + (c << 2)) == <i32>callee) again++;
-  if (again > 1) return NO_NODE;
+  if (again > 1 + j.grown) return NO_NODE;
   const c = j.contexts;
   const i = lastRecord(<usize>load<u32>(NODE_BLOCK + (from << 2)));
   store<u8>(CONTEXT_PARENT + c, parent);
@@ -165,6 +165,7 @@ function follow(cpu: Cpu, n: u32): void {
     }
   } else if (isReturn(op)) {
     if (context) taken = reachDelta(cpu, <i64>load<i32>(CONTEXT_RETURN + (context << 2)), <u32>load<u8>(CONTEXT_PARENT + context));
+    else if (j.grown) taken = reachDelta(cpu, lastTarget(block), 0);
   } else if (isDynamicJump(op)) taken = reachDelta(cpu, lastTarget(block), context);
   else {
     taken = reach(cpu, n, takenOf(block), context);
@@ -174,8 +175,8 @@ function follow(cpu: Cpu, n: u32): void {
   store<u8>(NODE_FALL + n, fall);
 }
 
-/** Collects the nodes and edges of the region that begins with `entry` at Cpu.rip, breadth first, and puts them in order. */
-export function growRegion(cpu: Cpu, entry: usize): void {
+/** Collects the nodes and edges of the region that begins with `entry` at `rip`, breadth first, and puts them in order. */
+export function growRegion(cpu: Cpu, entry: usize, rip: u64): void {
   const j = jit();
   j.nodes = 0;
   j.pages = 0;
@@ -184,7 +185,7 @@ export function growRegion(cpu: Cpu, entry: usize): void {
   j.mode = load<u32>(entry, 16);
   j.code64 = (j.mode & Mode.SIZE) == Mode.CODE64 ? 1 : 0;
   const phys = load<u64>(entry, BLOCK_PHYS);
-  j.entryLin = cpu.rip;
+  j.entryLin = rip;
   j.entryOff = <u32>phys & 0xfff;
   store<u8>(CONTEXT_PARENT, 0);
   store<u8>(CONTEXT_DEPTH, 0);

@@ -3,7 +3,7 @@
 import { JIT_BASE } from "../layout";
 
 /** Blocks of one region at most; a block that is reached through several calls counts for each. */
-export const MAX_NODES: u32 = 160;
+export const MAX_NODES: u32 = 250;
 export const NO_NODE: u32 = 255;
 export const MAX_PAGES: u32 = 24;
 export const MAX_CONTEXTS: u32 = 64;
@@ -70,7 +70,10 @@ export class Jit {
   refs: u32; // page references that were handed out
   freeRef: u32;
   abandoned: u32; // regions that could not be compiled
-  maxInsns: u32; // instructions of one region at most
+  regrown: u32; // regions that were compiled again with more around them
+  grown: u32; // the region at hand is one of those
+  maxInsns: u32; // instructions of one region at most, when it is compiled first
+  lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
   // output
   at: usize;
   hintAt: usize;
@@ -160,6 +163,7 @@ export const MAX_POINTS: u32 = 512;
 export const NODE_XDIRTY_IN: usize = JIT_BASE + 0x5000; // u32
 export const NODE_XDIRTY_GEN: usize = JIT_BASE + 0x5400; // u32, bit 31: cleaned
 export const ENTRIES: usize = JIT_BASE + 0x3a00; // u32 by function of the batch: its entry block
+export const ENTRY_SLOTS: usize = JIT_BASE + 0x3b00; // u32 by function of the batch: its table slot, 0 when it is not wanted any more
 export const HINT_ENDS: usize = JIT_BASE + 0x3c00; // u32 by function of the batch: where its hints end
 export const EXITS: usize = JIT_BASE + 0x3e00; // u64 by Left: how often
 export const BOUNCE: usize = JIT_BASE + 0x3f00; // an operand that crosses pages
@@ -167,6 +171,9 @@ export const OUT: usize = JIT_BASE + 0x1_0000; // the module
 export const BODIES: usize = JIT_BASE + 0x8_0000; // code bodies, before they are moved behind the header
 export const REFS: usize = JIT_BASE + 0x30_0000; // 24 bytes each, see queue.ts
 export const MAX_REFS: u32 = 40_000;
+/** 8 bytes by slot: u32 entry block, i32 how many more regions may follow this one before it is compiled again. */
+export const SLOTS: usize = JIT_BASE + 0x48_0000;
+export const MAX_SLOTS: u32 = 0x4000;
 export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely
 /** Number of the pseudo XMM register in the record where `jitSse` leaves its result; the source follows. */
 export const SLOW_REG: u32 = 0x50;

@@ -1,5 +1,5 @@
 import { VmletError } from '../errors.js';
-import { heedBranchHints } from './backends/engine-flags.js';
+import { prepareRegions } from './backends/engine-flags.js';
 import { NodeWall } from './backends/wall.js';
 
 /** When the core compiles and how much it keeps. */
@@ -15,7 +15,7 @@ export interface JitOptions {
 }
 
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
-export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 16, maxRegions: 16_384, maxInstructions: 200 };
+export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 64, maxRegions: 16_384, maxInstructions: 200 };
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
@@ -51,7 +51,7 @@ export class JitLinker {
         if (busy) this.#busySince = this.#clock.now();
         else this.#emitMs += this.#clock.now() - this.#busySince;
       },
-      jitInstall: (at: number, length: number, first: number, count: number) => this.#install(at >>> 0, length, first, count),
+      jitInstall: (at: number, length: number, slots: number, count: number) => this.#install(at >>> 0, length, slots >>> 0, count),
       jitReset: (first: number, count: number) => this.#reset(first, count),
     };
   }
@@ -64,20 +64,23 @@ export class JitLinker {
     if (!(table instanceof WebAssembly.Table) || typeof start !== 'function') {
       throw new VmletError('ERR_VMLET_CORE', 'the core has no compiler', { hint: 'rebuild the core: npm run build:core' });
     }
-    heedBranchHints();
+    prepareRegions();
     this.#table = table;
     const functions = FUNCTIONS.map((name, k) => [`f${k}`, exports[name]] as const);
     this.#imports = { e: { ...Object.fromEntries(functions), m: this.#memory } as WebAssembly.ModuleImports };
     start(threshold, batch, maxRegions, table.length, maxInstructions);
   }
 
-  #install(at: number, length: number, first: number, count: number): void {
+  #install(at: number, length: number, slots: number, count: number): void {
     const start = this.#clock.now();
     const table = this.#table as WebAssembly.Table;
     const module = new WebAssembly.Module(new Uint8Array(this.#memory.buffer, at, length));
     const { exports } = new WebAssembly.Instance(module, this.#imports);
-    if (table.length < first + count) table.grow(Math.max(TABLE_STEP, first + count - table.length));
-    for (let k = 0; k < count; k++) table.set(first + k, exports[`r${k}`] as () => void);
+    new Uint32Array(this.#memory.buffer, slots, count).forEach((slot, k) => {
+      if (slot === 0) return;
+      if (table.length <= slot) table.grow(Math.max(TABLE_STEP, slot + 1 - table.length));
+      table.set(slot, exports[`r${k}`] as () => void);
+    });
     this.#linkMs += this.#clock.now() - start;
   }
 
