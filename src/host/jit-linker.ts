@@ -85,6 +85,8 @@ export class JitLinker {
   }
 
   #reset(first: number, count: number): void {
-    for (let k = 0; k < count; k++) this.#table?.set(first + k, null);
+    // Slots of regions that were never made live may lie behind the table's end.
+    const end = Math.min(first + count, this.#table?.length ?? 0);
+    for (let slot = first; slot < end; slot++) this.#table?.set(slot, null);
   }
 }
