@@ -11,6 +11,7 @@ import type { Clock } from './host/clock.js';
 import { formatIpv4, formatMac, type Mac, netmask, parseIpv4, parseSubnet } from './net/address.js';
 import { DnsZone } from './net/dns.js';
 import { Gateway } from './net/gateway.js';
+import type { Impairment } from './net/impair.js';
 import { Capture } from './net/pcap.js';
 import { Switch, type SwitchPort, type SwitchPortOptions } from './net/switch.js';
 import { udpPorts } from './net/udp-ports.js';
@@ -129,6 +130,11 @@ export class VirtualNetwork {
     throw failed.reason;
   }
 
+  /** Changes what the cables of all machines do to frames; of one machine when it is named. */
+  impair(impairment: Impairment, machine?: string): void {
+    for (const port of this.switch.ports) if (port.name !== 'gateway' && (machine === undefined || port.name.startsWith(`${machine}-nic`))) port.impair({ up: impairment, down: impairment });
+  }
+
   close(): void {
     this.#dhcpPorts?.close();
     this.gateway?.close();
@@ -154,6 +160,11 @@ export class CaptureFile {
 
   tap(port: FramePort, name: string): FramePort {
     return this.#capture.pcap(port, { name });
+  }
+
+  /** Records what a switch forwards. */
+  watch(hub: Switch): void {
+    hub.onForward = this.#capture.recorder({ name: hub.name });
   }
 
   /** A full disk ends the capture, not the machine. */

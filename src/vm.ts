@@ -3,6 +3,7 @@ import { VmletError } from './errors.js';
 import { BufferedChar } from './host/backends/char.js';
 import { type Clock, type Timer, VirtualClock } from './host/clock.js';
 import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
+import type { Pace } from './host/pace.js';
 import { Agent, type RunRequest } from './vm-agent.js';
 import { loadCore } from './vm-core.js';
 import { allDrives, openDisks, type OpenDrives, prepareGuest, type PreparedGuest } from './vm-guest.js';
@@ -26,6 +27,26 @@ export interface VMInternals {
   createMachine?: (options: MachineOptions) => MachineLike | Promise<MachineLike>;
   prepare?: (config: VMConfig, options: VMOptions) => Promise<PreparedGuest>;
   core?: () => Promise<WebAssembly.Module>;
+  /** The machine is one of several that go through time together. */
+  lab?: LabPlace;
+}
+
+/** What a lab has to do with one of its machines. */
+export interface LabPlace {
+  readonly name: string;
+  readonly clock: VirtualClock;
+  readonly pace: Pace;
+  /** Called once with what starts and stops the machine; returns what is to be called when `busy` or `paused` changed. */
+  join(member: LabMember): () => void;
+}
+
+export interface LabMember {
+  /** Whether something of the machine is awaited. */
+  readonly busy: boolean;
+  readonly paused: boolean;
+  readonly alive: boolean;
+  run(): void;
+  halt(): void;
 }
 
 export interface SpawnOptions {
@@ -55,11 +76,11 @@ const GUEST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const STOP_NS = 10e9;
 
 /** The network code is loaded for machines with cards only. */
-const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock, netboot: MachineNetboot | undefined): Promise<MachineNetwork> => {
+const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock, netboot: MachineNetboot | undefined, machine = 'vm'): Promise<MachineNetwork> => {
   const [{ MachineNetwork }, { DEFAULT_EPOCH_SECONDS }] = await Promise.all([import('./vm-network.js'), import('./host/machine.js')]);
   const epochSeconds = config.epochSeconds ?? (config.time === 'realtime' ? Math.floor(Date.now() / 1000) : DEFAULT_EPOCH_SECONDS);
   config.epochSeconds = epochSeconds;
-  return MachineNetwork.create({ machine: 'vm', config, clock, seed: config.seed, epochSeconds, dhcp: netboot?.dhcp, warn: options.onGuestLog });
+  return MachineNetwork.create({ machine, config, clock, seed: config.seed, epochSeconds, dhcp: netboot?.dhcp, warn: options.onGuestLog });
 };
 
 /** Boot servers and the PXE ROM, for machines that boot from the network. */
@@ -103,6 +124,7 @@ export class VM implements AsyncDisposable {
   readonly #watch: GuestWatch;
   readonly #wires: MachineNetwork | undefined;
   #releaseOutside: (() => void) | undefined;
+  readonly #labChanged: (() => void) | undefined;
   readonly #processes = new Set<GuestProcess>();
   readonly #readyWaiters = new Set<() => void>();
   #wallTimer: NodeJS.Timeout | undefined;
@@ -131,11 +153,11 @@ export class VM implements AsyncDisposable {
     let wires: MachineNetwork | undefined;
     let netboot: MachineNetboot | undefined;
     try {
-      const clock = new VirtualClock();
+      const clock = internals.lab?.clock ?? new VirtualClock();
       netboot = await prepareNetboot(config, options, clock, guest);
-      wires = config.nics.length > 0 ? await connectNetwork(config, options, clock, netboot) : undefined;
+      wires = config.nics.length > 0 ? await connectNetwork(config, options, clock, netboot, internals.lab?.name) : undefined;
       if (netboot !== undefined) netboot.connect(wires!.network, wires!.cards[0]);
-      return await VM.#assemble(config, options, guest, drives, module, internals.createMachine ?? createMachine, clock, wires, netboot);
+      return await VM.#assemble(config, options, guest, drives, module, internals.createMachine ?? createMachine, clock, wires, netboot, internals.lab);
     } catch (error) {
       for (const drive of allDrives(drives)) drive.close();
       wires?.close();
@@ -153,6 +175,7 @@ export class VM implements AsyncDisposable {
     clock: VirtualClock,
     wires: MachineNetwork | undefined,
     netboot: MachineNetboot | undefined,
+    lab: LabPlace | undefined,
   ): Promise<VM> {
     const agent = config.agent ? new Agent() : undefined;
     const serial = new SerialConsole();
@@ -172,6 +195,7 @@ export class VM implements AsyncDisposable {
       console: agent ? [agent.port] : undefined,
       rng: true,
       clock,
+      pace: lab?.pace,
       nics: wires?.cards,
       onFirmware: netboot === undefined ? undefined : (firmware, machine) => netboot.install(firmware, machine),
       debugExitPort: config.debugExit,
@@ -182,7 +206,7 @@ export class VM implements AsyncDisposable {
       onGuestLog: options.onGuestLog,
       throttle: options.throttle,
     });
-    return new VM(config, options, guest, drives, agent, machine, serial, debugcon, wires, netboot);
+    return new VM(config, options, guest, drives, agent, machine, serial, debugcon, wires, netboot, lab);
   }
 
   private constructor(
@@ -196,6 +220,7 @@ export class VM implements AsyncDisposable {
     debugcon: BufferedChar,
     wires: MachineNetwork | undefined,
     netboot: MachineNetboot | undefined,
+    lab: LabPlace | undefined,
   ) {
     this.netboot = netboot;
     this.config = config;
@@ -206,6 +231,7 @@ export class VM implements AsyncDisposable {
     this.#agent = agent;
     this.#machine = machine;
     this.#wires = wires;
+    this.#labChanged = lab?.join(this.#asMember());
     // While something is open outside, an idle guest waits in real time for what may come.
     if (wires !== undefined) wires.onOutside = busy => this.#outside(busy);
     this.#watch = new GuestWatch();
@@ -403,6 +429,7 @@ export class VM implements AsyncDisposable {
   /** Stops time until `resume`; resolves when the machine stands still. */
   async pause(): Promise<void> {
     this.#userPaused = true;
+    this.#labChanged?.();
     if (this.#started) await this.#machine.pause();
   }
 
@@ -515,7 +542,29 @@ export class VM implements AsyncDisposable {
     };
   }
 
+  #asMember(): LabMember {
+    const busy = (): boolean => this.#busy > 0;
+    const paused = (): boolean => this.#userPaused;
+    const alive = (): boolean => this.alive;
+    return {
+      get busy() {
+        return busy();
+      },
+      get paused() {
+        return paused();
+      },
+      get alive() {
+        return alive();
+      },
+      run: () => this.#run(),
+      halt: () => {
+        if (this.#started) void this.#machine.pause();
+      },
+    };
+  }
+
   #gate(): void {
+    if (this.#labChanged !== undefined) return this.#labChanged();
     if (!this.alive) return;
     if (!this.#userPaused && (this.#busy > 0 || this.config.time === 'realtime')) this.#run();
     else if (this.#started) void this.#machine.pause();

@@ -21,6 +21,7 @@ import { Firmware } from './firmware/bios.js';
 import { SerialShare } from './firmware/serial-share.js';
 import type { FwCfgFile } from './devices/fw-cfg.js';
 import type { TextScreen } from './devices/vga.js';
+import type { Pace, PacedMachine } from './pace.js';
 import type { VirtioConsolePort } from './devices/virtio/console.js';
 import { cpuState, hashState } from './state-hash.js';
 
@@ -73,6 +74,8 @@ export interface MachineOptions {
   nics?: readonly NetworkCard[];
   /** Told of the built-in BIOS before it starts: the moment for ROMs of its owner to put in their services and boot sources. */
   onFirmware?: (firmware: Firmware, machine: Machine) => void;
+  /** Goes through time together with other machines. */
+  pace?: Pace;
   /** The machine's clock, made before it for what shares its time, such as a network. */
   clock?: VirtualClock;
   debugExitPort?: number;
@@ -134,6 +137,11 @@ export class Machine {
   #paused = false;
   #yield = false;
   #woken = false;
+  /** Halted with nothing pending, as far as it knows. */
+  #halted = false;
+  /** Waits for others to come as far. */
+  #atLimit = false;
+  readonly #paced: PacedMachine;
   #holds = 0;
   #sleep: Sleep | undefined;
   #resumed: (() => void) | undefined;
@@ -208,7 +216,26 @@ export class Machine {
       this.firmware = this.#createFirmware(options.boot.order, share);
       options.onFirmware?.(this.firmware, this);
     }
+    this.#paced = this.#pacedMachine();
     this.#load(options.boot);
+  }
+
+  #pacedMachine(): PacedMachine {
+    const nextNs = (): number => {
+      const idle = this.#halted && !this.#woken && this.#verdict === undefined && this.#resetRequest === undefined;
+      return idle ? Math.max(Math.min(this.clock.deadline, this.#options.timeoutNs ?? Infinity), this.nowNs) : this.nowNs;
+    };
+    const nowNs = (): number => this.nowNs;
+    return {
+      get nowNs() {
+        return nowNs();
+      },
+      get nextNs() {
+        return nextNs();
+      },
+      skipTo: atNs => this.#skipTo(atNs),
+      limit: atNs => this.core.shorten(0, Math.max(0, atNs - this.nowNs)),
+    };
   }
 
   /** Instructions executed since power-on. */
@@ -241,6 +268,7 @@ export class Machine {
     } finally {
       signal?.removeEventListener('abort', onAbort);
       this.#running = false;
+      this.#options.pace?.ended();
       this.#park();
     }
   }
@@ -255,7 +283,7 @@ export class Machine {
     if (!this.#running || this.#verdict !== undefined) return Promise.resolve();
     this.#paused = true;
     this.#interrupt();
-    if (this.#resumed !== undefined) return Promise.resolve();
+    if (this.#resumed !== undefined || this.#atLimit) return Promise.resolve();
     return new Promise(resolve => this.#parked.push(resolve));
   }
 
@@ -304,6 +332,7 @@ export class Machine {
   wake(): void {
     this.#woken = true;
     this.#sleep?.cancel();
+    this.#options.pace?.woken();
   }
 
   /** Gives the event loop a turn right behind the current instruction, so that host code answers the guest at a repeatable moment. */
@@ -314,6 +343,8 @@ export class Machine {
 
   /** While held, an idle machine waits by the wall clock even in warp, as input from outside may come. Returns the release. */
   hold(): () => void {
+    const { pace } = this.#options;
+    if (pace !== undefined) return pace.hold();
     this.#holds++;
     let held = true;
     return () => {
@@ -368,9 +399,15 @@ export class Machine {
           continue;
         }
         if (now >= timeoutNs) return { reason: 'timeout' };
-        const budget = Math.min(SLICE, deadline - now, timeoutNs - now);
+        const limit = this.#options.pace?.limitNs ?? Infinity;
+        if (now >= limit) {
+          await this.#waitForOthers();
+          continue;
+        }
+        const budget = Math.min(SLICE, deadline - now, timeoutNs - now, limit - now);
         this.#woken = false;
         const exit = this.core.run(0, budget);
+        this.#halted = exit === Exit.HALT;
         if (exit === Exit.SHUTDOWN) this.#requestReset('triple-fault');
         else if (exit === Exit.HALT && !this.#yield && this.#verdict === undefined && this.#resetRequest === undefined && this.firmware?.unblock() !== true) {
           const verdict = await this.#idle(timeoutNs);
@@ -387,9 +424,20 @@ export class Machine {
     }
   }
 
+  async #waitForOthers(): Promise<void> {
+    this.#atLimit = true;
+    await this.#options.pace!.reached(this.#paced);
+    this.#atLimit = false;
+  }
+
   /** The CPU is halted and no interrupt is pending. */
   async #idle(timeoutNs: number): Promise<Verdict | undefined> {
     if ((this.core.cpu(0).get32('eflags') & EFLAGS_IF) === 0) return { reason: 'halted' };
+    const { pace } = this.#options;
+    if (pace !== undefined) {
+      await this.#waitForOthers();
+      return undefined;
+    }
     const next = Math.min(this.clock.deadline, timeoutNs);
     if (!this.#realtime && this.#holds === 0 && next !== Infinity) {
       this.#skipTo(next);
@@ -459,6 +507,7 @@ export class Machine {
     this.#verdict ??= verdict;
     this.#interrupt();
     this.#resumed?.();
+    this.#options.pace?.release();
   }
 
   #requestReset(cause: ResetCause): void {

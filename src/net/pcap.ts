@@ -15,6 +15,15 @@ export class Capture {
     this.#epochNs = BigInt(Math.floor(epochSeconds)) * 1_000_000_000n;
   }
 
+  /** Records frames of one interface, without a direction. */
+  recorder(about: CaptureInterface): (frame: Uint8Array) => void {
+    const id = this.#writer.addInterface(about);
+    return frame => {
+      this.packets++;
+      this.#writer.packet(id, this.#epochNs + BigInt(this.#clock.now), frame);
+    };
+  }
+
   /** A port that behaves as `port` does; what passes is recorded. 'out' is what its user sends. */
   pcap(port: FramePort, about: CaptureInterface): FramePort {
     const id = this.#writer.addInterface(about);

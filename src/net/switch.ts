@@ -107,6 +107,8 @@ export class SwitchPort implements FramePort {
 export class Switch {
   readonly name: string;
   readonly ports: SwitchPort[] = [];
+  /** Told of every frame that comes in and is a frame, before it is passed on. */
+  onForward: ((frame: Uint8Array, port: SwitchPort) => void) | undefined;
   readonly #timers: TimerQueue;
   readonly #random: RandomSource | undefined;
   readonly #ageNs: number;
@@ -207,6 +209,7 @@ export class Switch {
     }
     stats.framesIn++;
     stats.bytesIn += frame.length;
+    this.onForward?.(frame, port);
     const dst = macKey(frame);
     if (dst >= LINK_LOCAL_GROUP && dst < LINK_LOCAL_GROUP + LINK_LOCAL_GROUPS) {
       stats.dropped++;
