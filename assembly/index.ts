@@ -9,7 +9,7 @@ import { flushTlbAll } from "./mmu/tlb";
 import { dropAll, invalidate as invalidateRange } from "./interp/blocks";
 import { instructionCount, requestStop, shorten as shortenBudget, updateMode as deriveMode } from "./interp/mode";
 import { enable } from "./jit/queue";
-import { EXITS, Left, jit } from "./jit/state";
+import { EXITS, Left, REGION_LOG, REGION_LOG_BYTES, jit } from "./jit/state";
 import { buildCrcTables } from "./ops/bit";
 import { buildAesTables } from "./ops/sse-crypto";
 import { run as runCpu, settleFault } from "./interp/run";
@@ -115,6 +115,8 @@ export function protectRom(phys: u32, length: u32, on: u32): void {
 
 /** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */
 export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32, maxInsns: u32): void { enable(threshold, batch, maxSlots, slotBase, maxInsns); }
+/** Where the blocks of function `index` of the module being installed are listed: see REGION_LOG in jit/state.ts. */
+export function jitRegionLog(index: u32): usize { return REGION_LOG + <usize>index * REGION_LOG_BYTES; }
 /** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them, 8 table slots in use;
  * from 16 on why they were left other than by a branch, by the numbers of Left in jit/state.ts. */
 export function jitCounter(which: u32): f64 {

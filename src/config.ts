@@ -52,6 +52,8 @@ export interface VMOptions extends NetworkOptions, BootDeviceOptions {
   seed?: Seed;
   /** `interp` (default), or `jit`: hot code is compiled. Both give the same run. */
   engine?: 'interp' | 'jit';
+  /** A folder for what the compiler makes: each region's x86 and WebAssembly side by side, and the modules. */
+  dumpRegions?: string;
   /**
    * How an idle guest's time passes: `warp` (default) jumps to the next timer, and time stands still while the program awaits nothing
    * of the VM; `realtime` goes with the wall clock; `frozen=DATE` is warp with that power-on date.
@@ -108,6 +110,7 @@ export interface VMConfig extends NetworkConfig, BootDeviceConfig {
   disks: DiskOptions[];
   seed: Seed;
   engine: 'interp' | 'jit';
+  dumpRegions: string | undefined;
   time: 'warp' | 'realtime';
   epochSeconds: number | undefined;
   timeoutNs: number | undefined;
@@ -212,7 +215,7 @@ const text = (name: string, value: unknown): string | undefined => {
 };
 
 const KEYS: ReadonlySet<string> = new Set([
-  'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'cpu', 'memory', 'disks', 'seed', 'engine', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
+  'image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'cpu', 'memory', 'disks', 'seed', 'engine', 'dumpRegions', 'time', 'timeout', 'wallTimeout', 'debugExit', 'debugcon',
   'boot', 'floppies', 'cdroms', 'netboot', 'net', 'nics', 'publish', 'pcap', 'onReset', 'onPanic', 'agent', 'shell', 'term', 'columns', 'rows', 'mirror', 'cache', 'signal', 'onProgress', 'onGuestLog', 'onNetboot', 'throttle',
 ]);
 
@@ -268,6 +271,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     ...devices,
     seed,
     engine: oneOf('engine', options.engine, ['interp', 'jit'], 'interp'),
+    dumpRegions: text('dumpRegions', options.dumpRegions),
     time,
     epochSeconds,
     timeoutNs,

@@ -1,4 +1,4 @@
-export { VM, type RunOptions, type SpawnOptions } from './vm.js';
+export { VM, type EngineStats, type RunOptions, type SpawnOptions } from './vm.js';
 export type { DiskOptions, Duration, Size, VMConfig, VMOptions } from './config.js';
 export { CommandExitError, GuestInput, GuestProcess, GuestStream, type ExitStatus, type RunResult } from './vm-process.js';
 export { SerialConsole, type ExpectOptions, type Match } from './vm-serial.js';

@@ -2,6 +2,8 @@ import { checkOptions, configError, type Duration, formatNs, parseDuration, type
 import { VmletError } from './errors.js';
 import { BufferedChar } from './host/backends/char.js';
 import { type Clock, type Timer, VirtualClock } from './host/clock.js';
+import type { EngineStats } from './host/core.js';
+import type { JitOptions } from './host/jit-linker.js';
 import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
 import type { Pace } from './host/pace.js';
 import { Agent, type RunRequest } from './vm-agent.js';
@@ -15,12 +17,14 @@ import { Screen } from './vm-screen.js';
 import { SerialConsole } from './vm-serial.js';
 import { type Ending, GuestWatch, type Stage, type VMExit } from './vm-verdict.js';
 
+export type { EngineStats };
+
 /** What a VM needs of its machine. */
 export type MachineLike = Pick<
   Machine,
   'run' | 'stop' | 'pause' | 'resume' | 'powerButton' | 'requestYield' | 'hold' | 'stateHash' | 'registers' | 'instructions' | 'nowNs'
 > &
-  Partial<Pick<Machine, 'setLink' | 'screen' | 'sendScancodes' | 'keyboardTaken'>> & { readonly clock: Clock };
+  Partial<Pick<Machine, 'engineStats' | 'setLink' | 'screen' | 'sendScancodes' | 'keyboardTaken'>> & { readonly clock: Clock };
 
 /** For tests of what is above the machine. @internal */
 export interface VMInternals {
@@ -74,6 +78,12 @@ export interface RunOptions extends Omit<SpawnOptions, 'stdin'> {
 
 const GUEST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const STOP_NS = 10e9;
+
+const dumpOptions = async ({ dumpRegions }: VMConfig): Promise<JitOptions | undefined> => {
+  if (dumpRegions === undefined) return undefined;
+  const dump = new (await import('./vm-dump.js')).RegionDump(dumpRegions);
+  return { onModule: module => dump.add(module) };
+};
 
 /** The network code is loaded for machines with cards only. */
 const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock, netboot: MachineNetboot | undefined, machine = 'vm'): Promise<MachineNetwork> => {
@@ -186,7 +196,7 @@ export class VM implements AsyncDisposable {
       arch: guest.arch,
       cpu: config.cpu,
       seed: config.seed,
-      engine: { kind: config.engine },
+      engine: { kind: config.engine, jit: await dumpOptions(config) },
       time: config.time,
       epochSeconds: config.epochSeconds,
       boot: guest.boot,
@@ -447,6 +457,11 @@ export class VM implements AsyncDisposable {
       return hash;
     }
     return this.#machine.stateHash();
+  }
+
+  /** What ran the guest's instructions so far: interpreter or compiled code, and what the compiler did. */
+  engineStats(): EngineStats {
+    return this.#machine.engineStats?.() ?? { engine: this.config.engine, instructions: this.instructions, compiled: 0, interpreted: this.instructions };
   }
 
   /** The registers of the CPU by name. */

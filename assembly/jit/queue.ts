@@ -10,7 +10,10 @@ import { INFO_FLAGS, INFO_ROM, pageInfo } from "../mmu/physical";
 import { newGeneration } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
-import { BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, MAX_SLOTS, OUT, PAGE_LINES, PAGE_NUMBER, REFS, SLOTS, jit } from "./state";
+import {
+  BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_NODES, MAX_PAGES, MAX_REFS, MAX_SLOTS, NODE_BLOCK, NODE_DELTA, OUT, PAGE_LINES, PAGE_NUMBER, REFS, REGION_LOG,
+  REGION_LOG_BYTES, SLOTS, jit,
+} from "./state";
 
 /** How long an emitted region waits for others, in instructions. */
 const PATIENCE: u64 = 1_000_000;
@@ -81,6 +84,10 @@ function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
   store<u32>(ENTRIES + n, <u32>block);
   store<u32>(ENTRY_SLOTS + n, slot);
   store<u32>(HINT_ENDS + n, <u32>j.hintAt);
+  const log = REGION_LOG + <usize>j.pendingRegions * REGION_LOG_BYTES;
+  store<u32>(log, j.nodes);
+  memory.copy(log + 4, NODE_BLOCK, <usize>j.nodes << 2);
+  memory.copy(log + 4 + <usize>MAX_NODES * 4, NODE_DELTA, <usize>j.nodes << 2);
   j.pendingRegions++;
   return true;
 }

@@ -1,6 +1,7 @@
 import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { VmletError } from '../errors.js';
+import type { EngineStats } from '../vm.js';
 import type { VMExit } from '../vm-verdict.js';
 
 export type ResultReason = 'exit' | 'signal' | 'timeout' | 'panic' | 'halted' | 'reset' | 'poweroff' | 'host-error' | 'interrupted';
@@ -27,6 +28,8 @@ export interface RunReport {
   /** Of a network boot: how far it came, why no further, and each step. */
   netboot?: { stage: string; failure: { stage: string; code: string; title: string; reason: string; server?: string } | null; story: string[] };
   artifacts: { name: string; path: string }[];
+  /** With `--stats`; its times differ between equal runs as well. */
+  stats?: EngineStats;
 }
 
 const resultError = (path: string, why: string, cause?: unknown): VmletError =>

@@ -27,6 +27,8 @@ export interface RunFlags {
   stopTimeout?: string;
   seed?: string;
   engine?: string;
+  stats?: boolean;
+  dumpRegions?: string;
   time?: string;
   reboot?: boolean;
   onPanic?: string;
@@ -83,6 +85,8 @@ export const addRunOptions = (command: Command): Command =>
     .option('--stop-timeout <time>', 'how long SIGTERM lets the guest finish (default: 10s)')
     .option('--seed <seed>', 'equal seeds give equal runs (default: 1)')
     .option('--engine <engine>', 'interp, or jit: compile hot code; the results are the same (default: interp)')
+    .option('--stats', 'say at the end what ran the instructions and what was compiled')
+    .option('--dump-regions <folder>', 'write what the compiler makes: guest code and WebAssembly side by side')
     .option('--time <kind>', 'warp, realtime or frozen=DATE (default: warp; at a terminal without a command: realtime)')
     .option('--reboot', 'let the guest reboot')
     .addOption(new Option('--no-reboot', 'a reset ends the run (default)'))
@@ -159,6 +163,7 @@ export const vmOptions = (flags: RunFlags, image: string | undefined): VMOptions
     disks: flags.disk,
     seed: parseSeed(flags.seed),
     engine: flags.engine as VMOptions['engine'],
+    dumpRegions: flags.dumpRegions,
     time: flags.time,
     timeout: nanoseconds(flags.timeout, '--timeout'),
     wallTimeout: nanoseconds(flags.wallTimeout, '--wall-timeout'),

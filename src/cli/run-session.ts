@@ -13,6 +13,7 @@ import { Notes } from './io.js';
 import { checkResultPath, reasonOf, type ResultReason, type RunReport, writeResult } from './result.js';
 import type { CliContext } from './run-cli.js';
 import { Interrupts } from './interrupts.js';
+import { statsLines } from './stats.js';
 import { StdinReader } from './stdin.js';
 import { RawTerminal } from './terminal.js';
 
@@ -255,6 +256,8 @@ export class RunSession {
     if (outcome.note) this.#notes.warn(outcome.text);
     if (outcome.note && netboot && netboot.diagnosis.failure === undefined) this.#notes.warn(netboot.diagnosis.text);
     if (outcome.showConsole && vm && command !== undefined && vm.stage !== 'command') this.#notes.warn(stageLine(vm));
+    const stats = flags.stats && vm && !flags.dryRun ? vm.engineStats() : undefined;
+    if (stats !== undefined) for (const line of statsLines(stats)) this.#notes.warn(line);
     if (flags.result === undefined && !flags.json) return;
     const seed = options.seed ?? 1;
     const report: RunReport = {
@@ -273,6 +276,7 @@ export class RunSession {
       consoleTail: vm?.serial.tail() ?? [],
       ...(netboot ? { netboot: { stage: netboot.diagnosis.stage, failure: netboot.diagnosis.failure ?? null, story: netboot.story } } : {}),
       artifacts: flags.consoleLog === undefined ? [] : [{ name: 'console', path: flags.consoleLog }],
+      ...(stats === undefined ? {} : { stats }),
     };
     if (flags.json) {
       const decode = (pieces: Uint8Array[]) => new TextDecoder().decode(concat(pieces));

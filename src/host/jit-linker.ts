@@ -2,6 +2,23 @@ import { VmletError } from '../errors.js';
 import { prepareRegions } from './backends/engine-flags.js';
 import { NodeWall } from './backends/wall.js';
 
+/** Guest code that a region was compiled from; reached through several calls it is there for each. */
+export interface CompiledBlock {
+  phys: number;
+  /** Linear distance from the region's entry. */
+  delta: number;
+  instructions: number;
+  bits: 16 | 32 | 64;
+  bytes: Uint8Array;
+}
+
+/** A module at the moment that it becomes live: function rN is made from `regions[N]`. */
+export interface CompiledModule {
+  wasm: Uint8Array;
+  /** `slot` of the table; 0 when it was dropped before. */
+  regions: readonly { slot: number; blocks: readonly CompiledBlock[] }[];
+}
+
 /** When the core compiles and how much it keeps. */
 export interface JitOptions {
   /** Executions of a block before it is compiled. */
@@ -12,16 +29,21 @@ export interface JitOptions {
   maxRegions?: number;
   /** Guest instructions in one region at most. */
   maxInstructions?: number;
+  /** Told of every module. */
+  onModule?: (module: CompiledModule) => void;
 }
 
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
-export const JIT_DEFAULTS: Required<JitOptions> = { threshold: 2000, batch: 64, maxRegions: 16_384, maxInstructions: 200 };
+export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold: 2000, batch: 64, maxRegions: 16_384, maxInstructions: 200 };
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
   'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector',
 ];
 const TABLE_STEP = 1024;
+/** As in assembly/layout.ts and assembly/jit/state.ts. */
+const RAM_BASE = 0x0800_0000;
+const MAX_NODES = 160;
 
 /** Makes the modules that the core emits live, in the core's own function table. */
 export class JitLinker {
@@ -30,6 +52,8 @@ export class JitLinker {
   #busySince = 0;
   #emitMs = 0;
   #linkMs = 0;
+  #onModule: JitOptions['onModule'];
+  #regionLog: (index: number) => number = () => 0;
   #table: WebAssembly.Table | undefined;
   #imports: Record<string, WebAssembly.ModuleImports> = {};
 
@@ -65,6 +89,8 @@ export class JitLinker {
       throw new VmletError('ERR_VMLET_CORE', 'the core has no compiler', { hint: 'rebuild the core: npm run build:core' });
     }
     prepareRegions();
+    this.#onModule = options.onModule;
+    this.#regionLog = exports['jitRegionLog'] as (index: number) => number;
     this.#table = table;
     const functions = FUNCTIONS.map((name, k) => [`f${k}`, exports[name]] as const);
     this.#imports = { e: { ...Object.fromEntries(functions), m: this.#memory } as WebAssembly.ModuleImports };
@@ -82,6 +108,39 @@ export class JitLinker {
       table.set(slot, exports[`r${k}`] as () => void);
     });
     this.#linkMs += this.#clock.now() - start;
+    if (this.#onModule === undefined) return;
+    const wasm = new Uint8Array(this.#memory.buffer, at, length).slice();
+    this.#onModule({ wasm, regions: Array.from(new Uint32Array(this.#memory.buffer, slots, count), (slot, k) => ({ slot, blocks: this.#blocksOf(k) })) });
+  }
+
+  /** What function `index` of the module in the making was compiled from: REGION_LOG of assembly/jit/state.ts, assembly/interp/block-layout.ts. */
+  #blocksOf(index: number): CompiledBlock[] {
+    const view = new DataView(this.#memory.buffer);
+    const log = this.#regionLog(index) >>> 0;
+    const blocks: CompiledBlock[] = [];
+    for (let n = 0; n < view.getUint32(log, true); n++) {
+      const block = view.getUint32(log + 4 + 4 * n, true);
+      const phys = Number(view.getBigUint64(block + 8, true));
+      const length = view.getUint16(block + 24, true);
+      const inFirst = Math.min(length, 0x1000 - (phys & 0xfff));
+      const bytes = new Uint8Array(length);
+      bytes.set(this.#ram(phys, inFirst));
+      if (inFirst < length) bytes.set(this.#ram(Number(view.getBigUint64(block + 32, true)), length - inFirst), inFirst);
+      blocks.push({
+        phys,
+        delta: view.getInt32(log + 4 + 4 * MAX_NODES + 4 * n, true),
+        instructions: view.getUint16(block + 20, true),
+        bits: ([16, 32, 64] as const)[view.getUint32(block + 16, true) & 3],
+        bytes,
+      });
+    }
+    return blocks;
+  }
+
+  /** Bytes of RAM; nothing for what lies in a ROM. */
+  #ram(phys: number, length: number): Uint8Array {
+    const at = RAM_BASE + phys;
+    return at + length <= this.#memory.buffer.byteLength ? new Uint8Array(this.#memory.buffer, at, length) : new Uint8Array(0);
   }
 
   #reset(first: number, count: number): void {
