@@ -3,6 +3,7 @@
 import { Lazy } from "../cpu/state";
 import { Insn } from "../decode/insn";
 import { beginStep, flagsToLocals, known, knownShift, overlaid, pushCarry, stepped } from "./flags";
+import { flagsDie } from "./int-flags";
 import { L, arith, constant, cut, la, ln, lo, lr, lt, lx, ly, pushReg, widen } from "./operands";
 import { Fl, Over, Step } from "./state";
 import { W, get, i32c, op, set, tee } from "./wasm";
@@ -45,33 +46,21 @@ export function alu(i: Insn, kind: u32, s: u32, x: u32, y: u32): void {
   known(logic ? Fl.LOGIC : kind == 0 ? Fl.ADD : Fl.SUB, s);
 }
 
-/** The carry makes the type of the flags: they are settled at once. */
+/** ADC or SBB; leaves the result. */
 function carrying(i: Insn, borrow: bool, s: u32, x: u32, y: u32): void {
+  const opcode = borrow ? W.I32_SUB : W.I32_ADD;
   pushCarry();
-  set(L.CY);
+  set(L.CI);
   pushFrom(i, x, s);
-  set(lt(s));
-  get(lt(s));
+  tee(la(s));
   pushFrom(i, y, s);
-  arith(s, borrow ? W.I32_SUB : W.I32_ADD);
-  get(L.CY);
+  arith(s, opcode);
+  get(L.CI);
   if (s == 3) op(W.I64_EXTEND_U);
-  arith(s, borrow ? W.I32_SUB : W.I32_ADD);
+  arith(s, opcode);
   cut(s);
   tee(lr(s));
-  widen(s);
-  set(L.FR);
-  get(lt(s));
-  widen(s);
-  set(L.FA);
-  get(L.CY);
-  i32c(3);
-  op(W.I32_SHL);
-  i32c((borrow ? Lazy.SUB : Lazy.ADD) * 4 + s);
-  op(W.I32_ADD);
-  set(L.FT);
-  known(Fl.DYN, s);
-  get(lr(s));
+  known(borrow ? Fl.SBB : Fl.ADC, s);
 }
 
 /** The same without flags; ADD OR AND SUB XOR by `kind`. */
@@ -144,6 +133,13 @@ function bitOf(s: u32, local: u32, place: u32): void {
 /** SHL, SHR, SAR by CL: leaves the result. Flags change only when the count is not 0. */
 export function shiftCl(i: Insn, kind: u32, s: u32): void {
   const top: u32 = s == 3 ? 63 : 31;
+  const opcode = kind == 0 ? W.I32_SHL : kind == 1 ? W.I32_SHR_U : W.I32_SHR_S;
+  if (flagsDie()) {
+    pushReg(i.a, s);
+    pushReg(8, s); // the shift takes what it needs of it
+    arith(s, opcode);
+    return;
+  }
   flagsToLocals();
   pushReg(8, 0);
   i32c(top);
@@ -154,7 +150,7 @@ export function shiftCl(i: Insn, kind: u32, s: u32): void {
   get(lx(s));
   get(L.CY);
   if (s == 3) op(W.I64_EXTEND_U);
-  arith(s, kind == 0 ? W.I32_SHL : kind == 1 ? W.I32_SHR_U : W.I32_SHR_S);
+  arith(s, opcode);
   set(lt(s));
   get(L.CY);
   op(W.IF);

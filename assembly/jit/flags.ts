@@ -1,7 +1,7 @@
 // Lazy flags at compile time. The state at a point is a base, the last operation that set all flags (its operands stay in locals), and up to two layers
 // over it: an INC or DEC, which leaves CF to what is below, and an operation that replaced CF and OF alone. Nothing is worked out until somebody reads it;
 // exits do so on their own cold way. Blocks of a region agree on the state with which an edge is crossed (module.ts), or meet in locals in the record's form.
-import { Cpu, Lazy } from "../cpu/state";
+import { CF, Cpu, Lazy, ZF } from "../cpu/state";
 import { Fn, L, arith, constant, cut, la, ln, lo, lr, signed, widen } from "./operands";
 import { comparedBits, comparedCarry, comparedCond } from "./sse-flags";
 import { Fl, Over, Step, jit } from "./state";
@@ -67,8 +67,10 @@ export function overlaid(kind: u32, s: u32): void {
 
 function lazyType(kind: u32): u32 {
   switch (kind) {
-    case Fl.ADD: return Lazy.ADD;
-    case Fl.SUB: return Lazy.SUB;
+    case Fl.ADD:
+    case Fl.ADC: return Lazy.ADD;
+    case Fl.SUB:
+    case Fl.SBB: return Lazy.SUB;
     case Fl.LOGIC: return Lazy.LOGIC;
     default: return Lazy.SHIFT;
   }
@@ -138,8 +140,25 @@ function baseCarry(): void {
       break;
     case Fl.SUB:
       get(la(s));
-      pushY(s);
+      get(lr(s));
       arith64(s, W.I32_LT_U);
+      break;
+    case Fl.ADC:
+    case Fl.SBB:
+      get(j.flagKind == Fl.ADC ? lr(s) : la(s));
+      get(j.flagKind == Fl.ADC ? la(s) : lr(s));
+      arith64(s, W.I32_LT_U);
+      get(la(s));
+      get(lr(s));
+      arith64(s, W.I32_EQ);
+      get(L.CI);
+      op(W.I32_AND);
+      op(W.I32_OR);
+      break;
+    case Fl.BITS:
+      get(L.R);
+      i32c(CF);
+      op(W.I32_AND);
       break;
     case Fl.SHL:
       get(la(s));
@@ -168,6 +187,8 @@ function overCarry(): void {
       get(lo(s));
       topBit(s);
       break;
+    case Over.BOTH:
+    case Over.CARRY: get(L.O); break;
     case Over.MUL32:
       get(L.O64);
       get(L.O64);
@@ -225,9 +246,23 @@ function settleBase(): void {
     set(L.FT);
     comparedBits();
     set(L.FR);
+  } else if (j.flagKind == Fl.BITS) {
+    i32c(Lazy.EXPLICIT * 4);
+    set(L.FT);
+    get(L.R);
+    op(W.I64_EXTEND_U);
+    set(L.FR);
   } else {
     const t = lazyType(j.flagKind) * 4 + s;
-    if (j.flagKind < Fl.SHL) i32c(t);
+    const carrying = j.flagKind == Fl.ADC || j.flagKind == Fl.SBB;
+    if (carrying) {
+      // ADC and SBB of the record are ADD and SUB with a carry
+      get(L.CI);
+      i32c(ctz<u32>((Lazy.ADC - Lazy.ADD) * 4));
+      op(W.I32_SHL);
+      i32c(t);
+      op(W.I32_ADD);
+    } else if (j.flagKind < Fl.SHL) i32c(t);
     else {
       i32c(t | Lazy.FIX_CF | Lazy.FIX_OF);
       baseCarry();
@@ -243,7 +278,7 @@ function settleBase(): void {
     }
     set(L.FT);
     if (s != 3) {
-      if (j.flagKind < Fl.LOGIC) {
+      if (j.flagKind < Fl.LOGIC || carrying) {
         get(L.A);
         widen(s);
         set(L.FA);
@@ -278,6 +313,21 @@ function settleOver(): void {
   const j = jit();
   settleStep();
   if (!j.overKind) return;
+  if (j.overKind == Over.CARRY) {
+    get(L.FT);
+    i32c(~(Lazy.FIX_CF | 0x200));
+    op(W.I32_AND);
+    get(L.O);
+    i32c(9);
+    op(W.I32_SHL);
+    op(W.I32_OR);
+    i32c(Lazy.FIX_CF);
+    op(W.I32_OR);
+    set(L.FT);
+    j.overKind = Over.NONE;
+    j.overSize = 0;
+    return;
+  }
   overOverflow();
   i32c(11);
   op(W.I32_SHL);
@@ -341,38 +391,17 @@ export function pushCarry(): void {
   else baseCarry();
 }
 
-/** Replaces CF by the local `cf` and OF by the i32 on the stack. */
-export function overlay(cf: u32): void {
-  set(L.E);
-  flagsToLocals();
-  get(L.E);
-  i32c(11);
-  op(W.I32_SHL);
-  get(cf);
-  i32c(9);
-  op(W.I32_SHL);
-  op(W.I32_OR);
-  get(L.FT);
-  i32c(~Lazy.FIX);
-  op(W.I32_AND);
-  op(W.I32_OR);
-  i32c(Lazy.FIX_CF | Lazy.FIX_OF);
-  op(W.I32_OR);
-  set(L.FT);
-  jit().touched = 1;
-}
-
 /** Pushes the result that ZF, SF and PF come from; tells its size, 4 when only the record's form has it. */
 function resultSize(): u32 {
   const j = jit();
-  return j.stepKind ? j.stepSize : j.flagKind >= Fl.ADD && j.flagKind < Fl.FCMP ? j.flagSize : 4;
+  return j.stepKind ? j.stepSize : (j.flagKind >= Fl.ADD && j.flagKind < Fl.FCMP) || j.flagKind >= Fl.ADC ? j.flagSize : 4;
 }
 function pushResult(s: u32): void { get(jit().stepKind ? ln(s) : lr(s)); }
 
 /** Pushes OF when it is cheap to have; false when it is not. */
 function pushOverflow(): bool {
   const j = jit();
-  if (j.overKind) {
+  if (j.overKind && j.overKind != Over.CARRY) {
     overOverflow();
     return true;
   }
@@ -397,18 +426,27 @@ function pushOverflow(): bool {
       return true;
     case Fl.ADD:
     case Fl.SUB:
-      // ADD: (a ^ r) & (y ^ r), y = r - a; SUB: (a ^ y) & (a ^ r), y = a - r
+    case Fl.ADC:
+    case Fl.SBB: {
+      // ADD: (a ^ r) & (y ^ r), y = r - a; SUB: (a ^ y) & (a ^ r), y = a - r; less the carry that came in
+      const sum = j.flagKind == Fl.ADD || j.flagKind == Fl.ADC;
       get(la(s));
       get(lr(s));
       arith(s, W.I32_XOR);
-      get(j.flagKind == Fl.ADD ? lr(s) : la(s));
-      get(j.flagKind == Fl.ADD ? la(s) : lr(s));
+      get(sum ? lr(s) : la(s));
+      get(sum ? la(s) : lr(s));
       arith(s, W.I32_SUB);
-      get(j.flagKind == Fl.ADD ? lr(s) : la(s));
+      if (j.flagKind >= Fl.ADC) {
+        get(L.CI);
+        if (s == 3) op(W.I64_EXTEND_U);
+        arith(s, W.I32_SUB);
+      }
+      get(sum ? lr(s) : la(s));
       arith(s, W.I32_XOR);
       arith(s, W.I32_AND);
       topBit(s);
       return true;
+    }
     default: return false;
   }
 }
@@ -434,6 +472,35 @@ function signOf(s: u32): void {
   arith64(s, W.I32_LT_S);
 }
 
+/** Pushes the condition without its negation on flags that are known bit by bit. */
+function bitsCond(kind: u32): void {
+  get(L.R);
+  switch (kind) {
+    case 0: bitAt(2, 11); break;
+    case 1: bitAt(2, 0); break;
+    case 2: bitAt(2, 6); break;
+    case 3:
+      i32c(CF | ZF);
+      op(W.I32_AND);
+      i32c(0);
+      op(W.I32_NE);
+      break;
+    case 4: bitAt(2, 7); break;
+    case 5: bitAt(2, 2); break;
+    default:
+      // SF xor OF
+      i32c(4);
+      op(W.I32_SHL);
+      get(L.R);
+      op(W.I32_XOR);
+      bitAt(2, 11);
+      if (kind == 6) break;
+      get(L.R);
+      bitAt(2, 6);
+      op(W.I32_OR);
+  }
+}
+
 function tryCond(cc: u32): bool {
   const j = jit();
   const s = resultSize();
@@ -444,7 +511,12 @@ function tryCond(cc: u32): bool {
     comparedCond(cc);
     return true;
   }
-  if (s == 4 && (kind > 1 || (kind == 0 && !j.overKind))) return false;
+  if (plain && j.flagKind == Fl.BITS) {
+    bitsCond(kind);
+    if (negate) op(W.I32_EQZ);
+    return true;
+  }
+  if (s == 4 && (kind > 1 || (kind == 0 && (!j.overKind || j.overKind == Over.CARRY)))) return false;
   switch (kind) {
     case 0:
       pushOverflow();

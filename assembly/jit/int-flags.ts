@@ -1,12 +1,20 @@
-// What integer operations do to the flags beyond the known kinds of flags.ts.
+// What integer operations do to the flags beyond the arithmetic of flags.ts.
 import { CF, Lazy, OF } from "../cpu/state";
-import { flagsToLocals, known, packFlags } from "./flags";
+import { FAULTS, READS, WRITES } from "../decode/fuse";
+import { INSN_BYTES, Insn } from "../decode/insn";
+import { HOT_FACTS, HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
+import { BLOCK_HEADER, BLOCK_RECORDS } from "../interp/block-layout";
+import { flagsToLocals, known, overlaid, packFlags } from "./flags";
 import { Fn, L } from "./operands";
-import { Fl, jit } from "./state";
+import { Fl, Over, jit } from "./state";
 import { W, call, get, i32c, op, set } from "./wasm";
 
 /** Pushes all arithmetic flags at their places. */
 export function pushArith(): void {
+  if (packFlags() == Fl.BITS) {
+    get(L.R);
+    return;
+  }
   flagsToLocals();
   get(L.FT);
   get(L.FA);
@@ -16,7 +24,8 @@ export function pushArith(): void {
 
 /** Pushes CF and OF at their places. */
 export function pushCarryOverflow(): void {
-  if (packFlags() >> 11 == 0 && jit().flagKind == Fl.LOGIC) {
+  const j = jit();
+  if (j.flagKind == Fl.LOGIC && !j.stepKind && !j.overKind) {
     i32c(0);
     return;
   }
@@ -27,28 +36,26 @@ export function pushCarryOverflow(): void {
 
 /** The arithmetic flags are the i32 on the stack, at their places. */
 export function bitsKnown(): void {
-  op(W.I64_EXTEND_U);
-  set(L.FR);
-  i32c(0);
-  set(L.FT);
-  known(Fl.DYN, 2);
+  set(L.R);
+  known(Fl.BITS, 0);
 }
 
 /** Replaces CF alone by the i32 on the stack. */
 export function fixCarry(): void {
-  set(L.CY2);
-  flagsToLocals();
-  get(L.FT);
-  i32c(~(Lazy.FIX_CF | 0x200));
-  op(W.I32_AND);
-  get(L.CY2);
-  i32c(9);
-  op(W.I32_SHL);
-  op(W.I32_OR);
-  i32c(Lazy.FIX_CF);
-  op(W.I32_OR);
-  set(L.FT);
-  known(Fl.DYN, 2);
+  const over = jit().overKind;
+  if (over && over != Over.CARRY) {
+    set(L.CY2);
+    flagsToLocals();
+    get(L.CY2);
+  }
+  set(L.O);
+  overlaid(Over.CARRY, 0);
+}
+
+/** CF and OF are both the i32 on the stack. */
+export function fixEqual(): void {
+  set(L.O);
+  overlaid(Over.BOTH, 0);
 }
 
 /** Replaces CF by L.CY and OF by the i32 on the stack; the flags are in locals by now, so that this may stand in code that is skipped. */
@@ -66,5 +73,20 @@ export function fixBoth(): void {
   i32c(Lazy.FIX_CF | Lazy.FIX_OF);
   op(W.I32_OR);
   set(L.FT);
-  known(Fl.DYN, 2);
+  known(Fl.DYN, 0);
+}
+
+/** Whether another operation of the block replaces the flags that the current one makes, before anybody can see them. */
+export function flagsDie(): bool {
+  const j = jit();
+  const end = j.block + BLOCK_HEADER + <usize>load<u16>(j.block, BLOCK_RECORDS) * INSN_BYTES;
+  for (let ip = j.ip + INSN_BYTES; ip < end; ip += INSN_BYTES) {
+    let code = <u32>changetype<Insn>(ip).op;
+    if (code >= PAIRS && code < Hot.COUNT) code = load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1));
+    if (code >= Hot.COUNT) return false;
+    const facts = load<u8>(HOT_FACTS + code);
+    if (facts & (READS | FAULTS)) return false;
+    if (facts & WRITES) return true;
+  }
+  return false;
 }

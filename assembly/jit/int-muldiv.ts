@@ -3,8 +3,8 @@
 import { AF } from "../cpu/state";
 import { Insn } from "../decode/insn";
 import { From, imul, pushFrom } from "./alu";
-import { arith64, flagsToLocals } from "./flags";
-import { bitsKnown, fixBoth, pushCarryOverflow } from "./int-flags";
+import { arith64 } from "./flags";
+import { bitsKnown, fixEqual, flagsDie, pushCarryOverflow } from "./int-flags";
 import { leaveIf, rmToY } from "./int-operand";
 import { Fn, L, arith, constant, cut, lt, lx, ly, popReg, pushReg, signed, widen } from "./operands";
 import { W, call, get, hintedIf, i32c, i64c, op, set, tee } from "./wasm";
@@ -66,7 +66,6 @@ function signedPart(x: u32, y: u32): void {
 /** MUL or IMUL of rAX. */
 export function emitMul(i: Insn, asSigned: bool, s: u32): void {
   rmToY(i, s);
-  flagsToLocals();
   if (s == 3) {
     pushReg(RAX, 3);
     set(L.X64);
@@ -125,8 +124,7 @@ export function emitMul(i: Insn, asSigned: bool, s: u32): void {
       op(W.I32_EQZ);
     }
   }
-  tee(L.CY);
-  fixBoth();
+  fixEqual();
 }
 
 /** IMUL with two or three operands, of any size. */
@@ -137,7 +135,6 @@ export function emitImul(i: Insn, s: u32, immediate: bool): void {
     popReg(i.a, s);
     return;
   }
-  flagsToLocals();
   get(L.Y);
   signed(1);
   pushFrom(i, immediate ? From.IMM : From.A, 1);
@@ -147,8 +144,7 @@ export function emitImul(i: Insn, s: u32, immediate: bool): void {
   signed(1);
   get(L.T);
   op(W.I32_NE);
-  tee(L.CY);
-  fixBoth();
+  fixEqual();
   get(L.T);
   cut(1);
   popReg(i.a, 1);
@@ -175,6 +171,7 @@ function settle(s: u32): void {
   popReg(s ? RDX : AH, s);
   get(lt(s));
   popReg(RAX, s);
+  if (flagsDie()) return;
   pushCarryOverflow();
   i32c(AF);
   op(W.I32_OR);

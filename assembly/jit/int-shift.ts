@@ -1,11 +1,11 @@
 // Shifts and rotations that are thick in the interpreter: 8 and 16 bits, memory operands, double shifts, rotations by CL. Follows ops/shift.ts.
 import { Lazy } from "../cpu/state";
 import { Insn } from "../decode/insn";
-import { flagsToLocals, known, knownShift, pushCarry } from "./flags";
-import { fixBoth } from "./int-flags";
+import { flagsToLocals, known, knownShift, overlaid, pushCarry } from "./flags";
+import { fixBoth, flagsDie } from "./int-flags";
 import { closeRm, openRm } from "./int-operand";
-import { L, arith, constant, cut, la, lr, lt, lx, ly, popReg, pushReg, signed, widen } from "./operands";
-import { Fl } from "./state";
+import { L, arith, constant, cut, la, lo, lr, lt, lx, ly, popReg, pushReg, signed, widen } from "./operands";
+import { Fl, Over } from "./state";
 import { W, get, i32c, op, op2, set, tee } from "./wasm";
 
 const RCX: u32 = 8;
@@ -53,12 +53,17 @@ function shiftBy(kind: u32, s: u32, count: u32): void {
   knownShift(isLeft(kind) ? Fl.SHL : kind == 5 ? Fl.SHR : Fl.SAR, s, count);
 }
 
-/** The same by CY2, which may be 0: then the flags stay. */
-function shiftByCount(kind: u32, s: u32): void {
+/** The same by CY2, without flags. */
+function shiftQuietly(kind: u32, s: u32): void {
   get(lx(s));
   if (kind == 7) signed(s);
   byCount(s, isLeft(kind) ? W.I32_SHL : kind == 5 ? W.I32_SHR_U : W.I32_SHR_S);
   cut(s);
+}
+
+/** The same by CY2, which may be 0: then the flags, which are in locals, stay. */
+function shiftByCount(kind: u32, s: u32): void {
+  shiftQuietly(kind, s);
   set(lt(s));
   get(L.CY2);
   op2(W.IF, W.VOID);
@@ -193,7 +198,8 @@ export function emitShift(i: Insn, kind: u32, s: u32, cl: bool): bool {
     closeRm(i, s);
     return true;
   }
-  flagsToLocals();
+  const dead = cl && flagsDie();
+  if (cl && !dead) flagsToLocals();
   if (cl) {
     pushReg(RCX, 0);
     i32c(mask);
@@ -201,17 +207,22 @@ export function emitShift(i: Insn, kind: u32, s: u32, cl: bool): bool {
   } else i32c(count);
   set(L.CY2);
   if (kind >= 4) {
-    shiftByCount(kind, s);
+    if (dead) shiftQuietly(kind, s);
+    else shiftByCount(kind, s);
     closeRm(i, s);
     return true;
   }
   rotate(kind == 1, s);
-  if (cl) {
+  if (!cl) {
+    get(lt(s));
+    set(lo(s));
+    overlaid(kind == 1 ? Over.ROR : Over.ROL, s);
+  } else if (!dead) {
     get(L.CY2);
     op2(W.IF, W.VOID);
     rotated(kind == 1, s);
     op(W.END);
-  } else rotated(kind == 1, s);
+  }
   get(lt(s));
   closeRm(i, s);
   return true;

@@ -24,24 +24,25 @@ export namespace L {
   export const A: u32 = 11; // first operand and result of the last operation that set all flags
   export const R: u32 = 12;
   export const N: u32 = 13; // result of an INC or DEC behind it
-  export const O: u32 = 14; // result of a rotation behind it
+  export const O: u32 = 14; // result of a rotation behind it, or its CF
   export const CY: u32 = 15;
   export const CY2: u32 = 16; // a condition
-  export const I32S: u32 = 16;
-  export const FA: u32 = 17; // the same for 64 bits; flA and flR of the record in the dynamic state
-  export const FR: u32 = 18;
-  export const N64: u32 = 19;
-  export const O64: u32 = 20;
-  export const P64: u32 = 21;
-  export const RIP: u32 = 22; // of the entry
-  export const NEXT: u32 = 23; // where the region is left for
-  export const AD64: u32 = 24;
-  export const X64: u32 = 25;
-  export const Y64: u32 = 26;
-  export const T64: u32 = 27;
+  export const CI: u32 = 17; // carry that came into an ADC or SBB
+  export const I32S: u32 = 17;
+  export const FA: u32 = 18; // the same for 64 bits; flA and flR of the record in the dynamic state
+  export const FR: u32 = 19;
+  export const N64: u32 = 20;
+  export const O64: u32 = 21;
+  export const P64: u32 = 22;
+  export const RIP: u32 = 23; // of the entry
+  export const NEXT: u32 = 24; // where the region is left for
+  export const AD64: u32 = 25;
+  export const X64: u32 = 26;
+  export const Y64: u32 = 27;
+  export const T64: u32 = 28;
   export const I64S: u32 = 11;
-  export const V: u32 = 28;
-  export const GPR: u32 = 29;
+  export const V: u32 = 29;
+  export const GPR: u32 = 30;
 }
 
 /** Functions of the core that regions import, in the order of module.ts. */

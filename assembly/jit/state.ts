@@ -20,6 +20,9 @@ export namespace Fl {
   export const SHR: u32 = 6;
   export const SAR: u32 = 7;
   export const FCMP: u32 = 8; // doubles in locals: see sse-flags.ts
+  export const BITS: u32 = 9; // the flags at their places in EFLAGS, in the local of a 32-bit result
+  export const ADC: u32 = 10; // like ADD and SUB, with the carry that came in in a local of its own
+  export const SBB: u32 = 11;
 }
 /** INC or DEC behind the operation that CF comes from; the result in a local of its own. */
 export namespace Step {
@@ -27,13 +30,15 @@ export namespace Step {
   export const INC: u32 = 1;
   export const DEC: u32 = 2;
 }
-/** Operations that replaced CF and OF alone. */
+/** Operations that replaced CF and OF alone, or CF. */
 export namespace Over {
   export const NONE: u32 = 0;
   export const ROL: u32 = 1; // result in a local
   export const ROR: u32 = 2;
   export const MUL32: u32 = 3; // the whole product
   export const MUL64: u32 = 4; // both factors
+  export const BOTH: u32 = 5; // their common value
+  export const CARRY: u32 = 6; // CF; OF is that of what is below
 }
 
 /** Why compiled code returned to the interpreter's loop, other than by a branch. */
