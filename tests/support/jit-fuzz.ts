@@ -41,6 +41,8 @@ export const VARIANTS = [
   { threshold: 1, batch: 1 },
   { threshold: 3, batch: 4 },
   { threshold: 24, batch: 16 },
+  { threshold: 4, batch: 2, maxInstructions: 800 },
+  { threshold: 5, batch: 8, maxInstructions: 40 },
   { threshold: 2, batch: 2, maxRegions: 12 },
 ];
 
