@@ -14,6 +14,8 @@ export class TerminalMirror {
   #column = 0;
   #attribute = NORMAL;
   #blank = true;
+  /** The last cell put: row, column, code and attribute. */
+  #last = -1;
 
   constructor(send: (bytes: Uint8Array) => void) {
     this.#send = send;
@@ -23,11 +25,16 @@ export class TerminalMirror {
     this.#row = this.#column = 0;
     this.#attribute = NORMAL;
     this.#blank = true;
+    this.#last = -1;
   }
 
   /** A cell was written. */
   put(row: number, column: number, code: number, attribute: number): void {
     this.#blank = false;
+    // Programs set a cell with its colour first and write it again to move the cursor.
+    const cell = (row << 24) | (column << 16) | (code << 8) | attribute;
+    if (cell === this.#last && row === this.#row && column + 1 === this.#column) return;
+    this.#last = cell;
     this.#out(this.#goto(row, column) + this.#colour(attribute) + visible(code));
     this.#column++;
   }
@@ -76,6 +83,7 @@ export class TerminalMirror {
     this.#out(`${this.#colour(NORMAL)}${ESC}[H${ESC}[2J`);
     this.#row = this.#column = 0;
     this.#blank = true;
+    this.#last = -1;
   }
 
   #goto(row: number, column: number): string {

@@ -44,6 +44,12 @@ describe.skipIf(!canRunGuests)('firmware services (needs gcc, binutils and dist/
       expect(Buffer.from(run.serial.text, 'latin1').toString()).toContain('\x1b[6;6H\x1b[0;1;33;44m──');
     });
 
+    it('says once what is written with its colour and then again to move the cursor', async () => {
+      const coloured: BiosRequest[] = [...'iPXE'].flatMap(char => [{ vector: 0x10, eax: 0x0900 | char.charCodeAt(0), ebx: 0x0f, ecx: 1 }, { vector: 0x10, eax: 0x0e00 | char.charCodeAt(0), ebx: 7 }]);
+      const run = await call([{ vector: 0x10, eax: 0x0003 }, ...coloured]);
+      expect(run.serial.text).toMatch(/\x1b\[0;1miPXE$/);
+    });
+
     it('scrolls windows both ways', async () => {
       const lines: BiosRequest[] = [0, 1, 2, 3].flatMap(row => [{ vector: 0x10, eax: 0x0200, edx: row << 8 }, { vector: 0x10, eax: 0x0930 + row, ebx: 7, ecx: 4 }]);
       const up = await call([{ vector: 0x10, eax: 0x0003 }, ...lines, { vector: 0x10, eax: 0x0601, ebx: 0x0700, ecx: 0x0001, edx: 0x0302 }]);
