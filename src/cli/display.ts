@@ -72,13 +72,16 @@ export class ScreenPainter {
 const rowText = (screen: TextScreen, row: number): string => {
   let text = '';
   let colour = NORMAL_ATTRIBUTE;
-  for (let column = 0; column < screen.columns; column++) {
-    const at = 2 * (row * screen.columns + column);
+  const cell = (column: number): number => 2 * (row * screen.columns + column);
+  let end = screen.columns;
+  while (end > 0 && (screen.cells[cell(end - 1)] & ~0x20) === 0 && (screen.cells[cell(end - 1) + 1] & ~0x0f) === 0) end--;
+  for (let column = 0; column < end; column++) {
+    const at = cell(column);
     const attribute = screen.cells[at + 1];
     if (attribute !== colour) text += terminalColours((colour = attribute));
     text += glyphOf(screen.cells[at]);
   }
-  return text.replace(/[ \0]+$/, '');
+  return text;
 };
 
 /** Shows the screen, and types what is typed; returns what undoes it. Where there is no terminal, the last screen is printed at the end. */

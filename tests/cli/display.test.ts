@@ -20,9 +20,10 @@ describe('the painter', () => {
     const put = (at: number, char: string, attribute = 7) => vga.write(0x1_8000 + 2 * at, char.charCodeAt(0) | (attribute << 8), 2, 1);
     put(0, 'A');
     put(81, 'B', 0x1f);
+    put(82, ' ', 0x1f);
     const first = painter.paint(vga.screen);
     expect(first).toContain('\x1b[1;1HA\x1b[0m\x1b[K');
-    expect(first).toContain('\x1b[2;1H \x1b[0;1;44mB');
+    expect(first).toContain('\x1b[2;1H \x1b[0;1;44mB \x1b[0m\x1b[K');
     expect(first.endsWith('\x1b[1;1H\x1b[?25h')).toBe(true);
     expect(painter.paint(vga.screen)).toBe('');
     put(0, 'C');
