@@ -1,6 +1,6 @@
 import type { BlockBackend } from '../backends/backend.js';
 import type { FloppyMedium } from '../devices/fdc82077.js';
-import type { IdeDrive } from '../devices/ide/channel.js';
+import type { IdeDrive } from '../devices/ide/channel-state.js';
 import { floppyGeometry } from '../firmware/drives.js';
 
 // CMOS memory as firmware reads it (Ralf Brown's CMOS.LST; SeaBIOS, src/hw/rtc.h).

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryBlock } from '../../../src/host/backends/block.js';
 import { CdCommands, newCdState } from '../../../src/host/devices/ide/atapi.js';
-import { IdeChannel, type IdeDma, type IdeDrive } from '../../../src/host/devices/ide/channel.js';
+import { IdeChannel } from '../../../src/host/devices/ide/channel.js';
+import type { IdeDma, IdeDrive } from '../../../src/host/devices/ide/channel-state.js';
 import { PiixIde } from '../../../src/host/devices/ide/piix.js';
 import { BufferMemory } from '../../../src/host/memory.js';
 import { CountingGuestLog } from '../../../src/logger.js';

@@ -112,4 +112,23 @@ describe.skipIf(!canRunGuests)('firmware traps (needs gcc, binutils and dist/cor
     });
     expect(serial.text).toContain('Cannot boot from network: no server has answered.\r\nBooting from floppy...');
   });
+
+  it('start over after a reset, with what waited forgotten', async () => {
+    let starts = 0;
+    const { serial, exit } = await callBios([], { boot: { kind: 'firmware', order: ['net', 'floppy'] }, rebootAction: 'reset' }, machine => {
+      machine.firmware!.addBootSource({
+        name: 'net',
+        title: 'network',
+        *boot() {
+          if (++starts > 1) return 'once is enough';
+          machine.board.bus.portWrite(0x64, 1, 0xfe);
+          yield () => false;
+          return 'never';
+        },
+      });
+    });
+    expect(exit).toMatchObject({ reason: 'debug-exit', code: CALLER_DONE });
+    expect(starts).toBe(2);
+    expect(serial.text).toContain('once is enough');
+  });
 });

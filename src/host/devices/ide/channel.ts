@@ -1,9 +1,11 @@
 import type { GuestLog } from '../../../logger.js';
-import type { BlockBackend } from '../../backends/backend.js';
 import type { IrqLine } from '../../irq.js';
 import { type AccessSize, type Device, openBus, type Region } from '../device.js';
 import { clone, validated } from '../state.js';
-import { CD_SECTOR_BYTES, CdCommands, type CdState, newCdState, PACKET_BYTES } from './atapi.js';
+import { CD_SECTOR_BYTES, CdCommands, PACKET_BYTES } from './atapi.js';
+import {
+  geometryOf, type IdeChannelState, type IdeDma, type IdeDrive, initial, MAX_BLOCK_BYTES, MAX_MULTIPLE, Phase, placeOf, SECTOR_BYTES, setTransferMode, Source, type UnitState,
+} from './channel-state.js';
 import { identifyCd, identifyDisk } from './identify.js';
 
 // ATA/ATAPI-7: registers (7), protocols (9), commands (6). A command is executed when it is written; what takes time on a disk takes none here.
@@ -24,7 +26,6 @@ const STATUS_DRDY = 0x40;
 const ERROR_ABRT = 0x04;
 const ERROR_IDNF = 0x10;
 const ERROR_UNC = 0x40;
-const DEVICE_LBA = 0x40;
 const DEVICE_SECOND = 0x10;
 const CONTROL_NIEN = 0x02;
 const CONTROL_SRST = 0x04;
@@ -32,104 +33,6 @@ const CONTROL_HOB = 0x80;
 const REASON_COMMAND = 0x01;
 const REASON_TO_HOST = 0x02;
 const FEATURE_DMA = 0x01;
-
-const SECTOR_BYTES = 512;
-const MAX_MULTIPLE = 16;
-const MAX_BLOCK_BYTES = 0x1_0000;
-
-/** What the data register, or the bus master, moves next. */
-const Phase = { IDLE: 0, IN: 1, OUT: 2, PACKET: 3, DMA_IN: 4, DMA_OUT: 5 } as const;
-/** Where data comes from: the medium at a byte offset, or an answer that is all there. */
-const Source = { MEDIUM: 0, REPLY: 1 } as const;
-
-export interface IdeDrive {
-  kind: 'disk' | 'cdrom';
-  backend: BlockBackend;
-  /** Up to 20 ASCII characters. */
-  serial: string;
-}
-
-/** The bus master of a channel: moves bytes between guest memory and the drive. */
-export interface IdeDma {
-  /** Whether the guest has started it. */
-  readonly active: boolean;
-  /** Takes up to `bytes.length` bytes to memory, as the descriptors say; returns how many had room. */
-  toMemory(bytes: Uint8Array): number;
-  fromMemory(bytes: Uint8Array): number;
-  /** The transfer is over. `error`: the drive could not do it. */
-  finished(error: boolean): void;
-}
-
-interface UnitState {
-  multiple: number;
-  mwdma: number;
-  udma: number;
-  heads: number;
-  sectors: number;
-  cd: CdState;
-}
-
-export interface IdeChannelState {
-  /** The task file; each of the four has its previous value for 48-bit addresses. */
-  features: number[];
-  count: number[];
-  low: number[];
-  mid: number[];
-  high: number[];
-  device: number;
-  status: number;
-  error: number;
-  control: number;
-  irq: boolean;
-  phase: number;
-  source: number;
-  /** Bytes of the medium or of the answer: the next one, and how many are left behind the block in the buffer. */
-  at: number;
-  left: number;
-  /** Bytes a block. */
-  blockBytes: number;
-  /** The block that the data register gives or takes. */
-  buffer: Uint8Array;
-  bufferAt: number;
-  bufferEnd: number;
-  /** What a packet command answers. */
-  reply: number[];
-  units: UnitState[];
-}
-
-const newUnit = (drive: IdeDrive | undefined): UnitState => {
-  const { heads, sectors } = geometryOf(drive);
-  return { multiple: MAX_MULTIPLE, mwdma: 0, udma: 0, heads, sectors, cd: newCdState() };
-};
-
-/** The default geometry: the disk as far as 16383 cylinders of 16 heads and 63 sectors reach. */
-const geometryOf = (drive: IdeDrive | undefined): { cylinders: number; heads: number; sectors: number } => {
-  const sectors = drive === undefined ? 0 : Math.floor(drive.backend.size / SECTOR_BYTES);
-  return { cylinders: Math.max(1, Math.min(16383, Math.floor(sectors / (16 * 63)))), heads: 16, sectors: 63 };
-};
-
-const initial = (drives: readonly (IdeDrive | undefined)[]): IdeChannelState => ({
-  features: [0, 0],
-  count: [1, 0],
-  low: [1, 0],
-  mid: [0, 0],
-  high: [0, 0],
-  device: 0,
-  status: STATUS_DRDY | STATUS_DSC,
-  error: 1,
-  control: 0,
-  irq: false,
-  phase: Phase.IDLE,
-  source: Source.MEDIUM,
-  at: 0,
-  left: 0,
-  blockBytes: SECTOR_BYTES,
-  buffer: new Uint8Array(MAX_BLOCK_BYTES),
-  bufferAt: 0,
-  bufferEnd: 0,
-  reply: [],
-  units: [newUnit(drives[0]), newUnit(drives[1])],
-});
 
 export interface IdeChannelOptions {
   name: string;
@@ -463,22 +366,9 @@ export class IdeChannel implements Device<IdeChannelState> {
 
   #setFeatures(): void {
     const s = this.#s;
-    const unit = this.#unit;
-    const mode = s.count[0];
     switch (s.features[0]) {
-      case 0x03: {
-        const number = mode & 7;
-        const kind = mode >> 3;
-        if (kind <= 1) unit.mwdma = unit.udma = 0;
-        else if (kind === 4 && number <= 2) {
-          unit.mwdma = 1 << number;
-          unit.udma = 0;
-        } else if (kind === 8 && number <= 5) {
-          unit.udma = 1 << number;
-          unit.mwdma = 0;
-        } else return this.#abort();
-        return this.#done();
-      }
+      case 0x03:
+        return setTransferMode(this.#unit, s.count[0]) ? this.#done() : this.#abort();
       case 0x02:
       case 0x82:
       case 0x55:
@@ -501,19 +391,8 @@ export class IdeChannel implements Device<IdeChannelState> {
     this.#done();
   }
 
-  /** First sector and number of sectors of a command, or undefined when the disk does not have them. */
-  #place(long: boolean, countAsked?: number): { lba: number; count: number } | undefined {
-    const s = this.#s;
-    const unit = this.#unit;
-    const count = countAsked ?? (long ? (s.count[0] | (s.count[1] << 8)) || 0x1_0000 : s.count[0] || 0x100);
-    let lba: number;
-    if (long) lba = s.low[0] + s.mid[0] * 2 ** 8 + s.high[0] * 2 ** 16 + s.low[1] * 2 ** 24 + s.mid[1] * 2 ** 32 + s.high[1] * 2 ** 40;
-    else if ((s.device & DEVICE_LBA) !== 0) lba = s.low[0] + s.mid[0] * 2 ** 8 + s.high[0] * 2 ** 16 + (s.device & 0x0f) * 2 ** 24;
-    else {
-      if (s.low[0] === 0 || s.low[0] > unit.sectors) return undefined;
-      lba = ((s.mid[0] | (s.high[0] << 8)) * unit.heads + (s.device & 0x0f)) * unit.sectors + s.low[0] - 1;
-    }
-    return (lba + count) * SECTOR_BYTES <= this.#drive!.backend.size ? { lba, count } : undefined;
+  #place(long: boolean, count?: number): { lba: number; count: number } | undefined {
+    return placeOf(this.#s, this.#unit, long, this.#drive!.backend.size, count);
   }
 
   #transfer(phase: number, long: boolean, perBlock: number): void {

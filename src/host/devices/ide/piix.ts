@@ -3,7 +3,8 @@ import type { IrqLine } from '../../irq.js';
 import type { GuestMemory } from '../../memory.js';
 import { type AccessSize, openBus } from '../device.js';
 import { PciDevice } from '../pci-config.js';
-import { IdeChannel, type IdeDma, type IdeDrive } from './channel.js';
+import { IdeChannel } from './channel.js';
+import type { IdeDma, IdeDrive } from './channel-state.js';
 
 // Intel 82371SB (PIIX3) datasheet, IDE function; Programming Interface for Bus Master IDE Controller 1.0.
 
