@@ -25,6 +25,9 @@ const FIRST_GUEST_INDEX = 15;
 /** Longer than runs last: guests of one run need not renew. */
 const LEASE_SECONDS = 30 * 86_400;
 
+/** What a frame takes to a card, as in a lab: an answer at the very instruction that asks would keep senders from gathering data. */
+const LATENCY_NS = 50_000;
+
 /** A locally administered address that is a hash of seed, machine and index, and not among `taken`; it is added there. */
 export const allocateMac = (seed: Seed, machine: string, index: number, taken: Set<string>): Mac => {
   for (let attempt = 0; ; attempt++) {
@@ -231,7 +234,7 @@ export class MachineNetwork {
       if (config.net !== undefined) this.network = new VirtualNetwork({ ...config.net, clock, seed, warn, dhcp: options.dhcp ?? true, onOutside: busy => this.#onOutside?.(busy) });
       config.nics.forEach((nic, index) => {
         const name = `${machine}-nic${index}`;
-        const port = nic.connect === 'none' ? loosePort() : nic.connect === 'user' ? this.network!.connect({ name }) : nic.connect;
+        const port = nic.connect === 'none' ? loosePort() : nic.connect === 'user' ? this.network!.connect({ name, impair: { down: { delayNs: LATENCY_NS } } }) : nic.connect;
         this.cards.push({
           model: nic.model,
           mac: nic.mac ?? allocateMac(seed, machine, index, taken),

@@ -41,6 +41,8 @@ const ROM_AREA = { start: 0xc_0000, length: 0x4_0000 };
 const FIRMWARE_ROM = { start: 0xf_0000, length: 0x1_0000 };
 const EFLAGS_IF = 0x200;
 const NS_PER_MS = 1e6;
+/** Shorter waits are no waits. */
+const MIN_SLEEP_MS = 1;
 
 export interface MachineOptions {
   /** The compiled core. */
@@ -449,7 +451,14 @@ export class Machine {
     const startNs = this.nowNs;
     // A warping machine has no fixed relation to the wall clock: what it sleeps counts from here.
     const anchorMs = this.#realtime ? this.#anchorMs : startMs - startNs / NS_PER_MS;
-    await this.#sleepMs(anchorMs + next / NS_PER_MS - startMs);
+    const waitMs = anchorMs + next / NS_PER_MS - startMs;
+    if (!this.#realtime && waitMs < MIN_SLEEP_MS) {
+      // Timers of the host are too coarse for what a wire takes.
+      await this.#wall.turn();
+      if (!this.#paused) this.#skipTo(next);
+      return undefined;
+    }
+    await this.#sleepMs(waitMs);
     if (this.#paused) return undefined;
     const wallNs = Math.floor((this.#wall.now() - anchorMs) * NS_PER_MS);
     this.#skipTo(Math.max(this.nowNs, this.#woken ? Math.min(wallNs, timeoutNs) : Math.max(next, wallNs)));

@@ -91,6 +91,15 @@ export class Member implements Pace {
   port(socket: FramePort): FramePort {
     const port: FramePort = {
       onFrame: undefined,
+      get carriesOffload() {
+        return socket.carriesOffload === true;
+      },
+      get acceptsOffload() {
+        return socket.acceptsOffload === true;
+      },
+      set acceptsOffload(accepts) {
+        socket.acceptsOffload = accepts;
+      },
       send: frame => this.conductor.sent(this, { atNs: this.clock.now, frame, port: socket }),
     };
     const arriving: { atNs: number; frame: Uint8Array }[] = [];

@@ -203,14 +203,14 @@ export class Gateway {
       return;
     }
     stats.forwarded++;
-    if (packet.protocol === PROTOCOL_TCP) host.tcp.receive(packet.payload, packet.src, packet.dst);
+    if (packet.protocol === PROTOCOL_TCP) host.tcp.receive(packet.payload, packet.src, packet.dst, host.unchecked);
     else if (packet.protocol === PROTOCOL_UDP) this.#forwardUdp(packet);
     else if (packet.protocol === PROTOCOL_ICMP) this.#forwardIcmp(packet);
     else host.sendIcmpError(packet, ICMP_UNREACHABLE, UNREACHABLE_PROTOCOL);
   }
 
   #forwardUdp(packet: Ipv4Packet): void {
-    const udp = decodeUdp(packet.payload, packet.src, packet.dst);
+    const udp = decodeUdp(packet.payload, packet.src, packet.dst, this.host.unchecked);
     if (udp === undefined || udp.dstPort === 0) this.host.stats.malformed++;
     else this.#udp.send(packet, udp);
   }

@@ -1,6 +1,7 @@
 import type { FramePort } from '../host/backends/backend.js';
 import type { Clock } from '../host/clock.js';
 import { VmletError } from '../errors.js';
+import { finishFrame, offloadOf } from './offload.js';
 import type { Random } from './random.js';
 import { TimerQueue } from './timers.js';
 
@@ -46,6 +47,9 @@ export const checkImpairment = (impairment: Impairment): Impairment => {
   return impairment;
 };
 
+/** Whether single frames fare differently; a delay is the same for all. */
+const isImperfect = ({ delayNs: _, ...rest }: Impairment): boolean => Object.keys(rest).length > 0;
+
 /** One direction of a cable. The same numbers, the same frames and the same seed give the same deliveries. */
 export class Link {
   readonly stats: LinkStats = { delivered: 0, lost: 0, duplicated: 0, reordered: 0, overflowed: 0 };
@@ -53,6 +57,7 @@ export class Link {
   readonly #random: Random | undefined;
   readonly #deliver: (frame: Uint8Array) => void;
   #impairment: Impairment;
+  #imperfect = false;
   /** When the last bit that was accepted will have left. */
   #busyUntilNs = 0;
   #lastArrivalNs = 0;
@@ -63,11 +68,13 @@ export class Link {
     this.#random = random;
     this.#deliver = deliver;
     this.#impairment = this.#check(impairment);
+    this.#imperfect = isImperfect(impairment);
   }
 
   /** Changes what happens to frames from now on. */
   set impairment(impairment: Impairment) {
     this.#impairment = this.#check(impairment);
+    this.#imperfect = isImperfect(impairment);
   }
 
   get impairment(): Impairment {
@@ -87,6 +94,12 @@ export class Link {
   }
 
   transmit(frame: Uint8Array): void {
+    // An imperfect cable treats each segment by itself.
+    if (this.#imperfect && offloadOf(frame) !== undefined) for (const one of finishFrame(frame)) this.#transmit(one);
+    else this.#transmit(frame);
+  }
+
+  #transmit(frame: Uint8Array): void {
     const { loss = 0, duplicate = 0 } = this.#impairment;
     if (loss > 0 && this.#chance() < loss) {
       this.stats.lost++;

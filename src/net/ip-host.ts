@@ -14,6 +14,7 @@ import {
 import { decodeIpv4, decodeQuotedIpv4, fragmentIpv4, IPV4_HEADER_BYTES, type Ipv4Packet, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4Header } from './ipv4.js';
 import { Ipv4Reassembler } from './ipv4-reassembly.js';
 import { Neighbours } from './neighbours.js';
+import { offloadOf, setOffload } from './offload.js';
 import type { Random } from './random.js';
 import { TCP_HEADER_BYTES } from './tcp/segment.js';
 import { type TcpLimits, TcpStack } from './tcp/stack.js';
@@ -90,6 +91,8 @@ export interface IpSend {
   readonly dstMac?: Mac;
   /** The payload has a buffer of its own, with just the room for Ethernet and IPv4 headers before it: it becomes the frame. */
   readonly inFrame?: boolean;
+  /** The payload is a TCP segment that the wire cuts into ones with so many bytes. */
+  readonly segmentBytes?: number;
 }
 
 /** Ethernet and IPv4 without options. */
@@ -121,11 +124,14 @@ export class IpHost {
   /** Datagrams to this host for which no port is bound; true when dealt with. */
   onUnboundUdp: ((datagram: UdpDatagram, packet: Ipv4Packet) => boolean) | undefined;
   readonly #port: FramePort;
+  readonly #offloads: boolean;
   readonly #random: Random;
   readonly #warn: (message: string) => void;
   readonly #reassembler: Ipv4Reassembler;
   readonly #udp = new Map<number, UdpHandler>();
   #depth = 0;
+  /** The packet that is being received has no transport checksum: it never was on a real wire. */
+  #unchecked = false;
   #flushing = false;
   #out: Uint8Array[] = [];
   #id = 0;
@@ -140,6 +146,7 @@ export class IpHost {
     this.subnet = { base: (options.address & netmask(options.prefix)) >>> 0, prefix: options.prefix };
     this.router = options.router;
     this.#port = options.port;
+    this.#offloads = options.port.carriesOffload === true;
     this.#random = options.random;
     this.#warn = options.warn ?? (() => {});
     this.clock = new TimerQueue(options.clock, work => this.batch(work));
@@ -150,11 +157,13 @@ export class IpHost {
       random: options.random,
       batch: work => this.batch(work),
       headroom: HEADROOM,
-      send: (payload, src, dst) => this.sendIp({ src, dst, protocol: PROTOCOL_TCP, payload, dontFragment: true, inFrame: true }),
+      offload: this.#offloads,
+      send: (payload, src, dst, segmentBytes) => void this.sendIp({ src, dst, protocol: PROTOCOL_TCP, payload, dontFragment: true, inFrame: true, segmentBytes }),
       connection: { mss: this.mtu - IPV4_HEADER_BYTES - TCP_HEADER_BYTES, ...options.tcp?.connection },
       limits: options.tcp?.limits ?? {},
     });
     this.#id = options.random.u32() & 0xffff;
+    options.port.acceptsOffload = true;
     options.port.onFrame = frame => this.batch(() => this.#receive(frame));
   }
 
@@ -206,6 +215,11 @@ export class IpHost {
     return address === IPV4_BROADCAST || (this.subnet.prefix < 31 && address === subnetBroadcast(this.subnet));
   }
 
+  /** Whether the packet that is being received has no transport checksum of its own. */
+  get unchecked(): boolean {
+    return this.#unchecked;
+  }
+
   /** Handles datagrams to a port, on all of the host's addresses and broadcasts. Returns what ends it. */
   bindUdp(port: number, handler: UdpHandler): () => void {
     this.#udp.set(port, handler);
@@ -245,14 +259,16 @@ export class IpHost {
       options: NO_BYTES,
       payload: send.payload,
     };
-    const fragments = fragmentIpv4(packet, this.mtu);
+    const { segmentBytes = 0 } = send;
+    if (segmentBytes > 0) this.#id = (this.#id + Math.ceil(send.payload.length / segmentBytes)) & 0xffff;
+    const fragments = segmentBytes > 0 ? [packet] : fragmentIpv4(packet, this.mtu);
     if (fragments === undefined) {
       this.stats.undeliverable++;
       return false;
     }
     const mac = send.dstMac ?? this.#directMac(send.dst);
     if (mac !== undefined) {
-      for (const fragment of fragments) this.#sendPacket(fragment, mac, send.inFrame);
+      for (const fragment of fragments) this.#sendPacket(fragment, mac, send.inFrame, segmentBytes);
       return true;
     }
     const hop = inSubnet(send.dst, this.subnet) ? send.dst : this.router;
@@ -262,7 +278,7 @@ export class IpHost {
     }
     for (const fragment of fragments) {
       this.neighbours.resolve(hop, found => {
-        if (found !== undefined) this.#sendPacket(fragment, found, send.inFrame);
+        if (found !== undefined) this.#sendPacket(fragment, found, send.inFrame, segmentBytes);
         else this.#unreachable(fragment);
       });
     }
@@ -282,7 +298,7 @@ export class IpHost {
     this.tcp.unreachable({ address: packet.src, port: ports.srcPort }, { address: packet.dst, port: ports.dstPort });
   }
 
-  #sendPacket(packet: Ipv4Packet, mac: Mac, inFrame = false): void {
+  #sendPacket(packet: Ipv4Packet, mac: Mac, inFrame = false, segmentBytes = 0): void {
     const { payload } = packet;
     const header = IPV4_HEADER_BYTES + packet.options.length;
     const whole = inFrame && !packet.moreFragments && packet.fragmentOffset === 0;
@@ -292,6 +308,7 @@ export class IpHost {
     putU16(frame, 2 * MAC_BYTES, ETHERTYPE_IPV4);
     writeIpv4Header(frame, ETHERNET_HEADER_BYTES, packet, payload.length);
     if (!whole) frame.set(payload, ETHERNET_HEADER_BYTES + header);
+    if (packet.protocol === PROTOCOL_TCP && inFrame && this.#offloads) setOffload(frame, { csumStart: ETHERNET_HEADER_BYTES + header, csumOffset: 16, segmentBytes });
     this.#emit(frame);
   }
 
@@ -310,6 +327,7 @@ export class IpHost {
 
   #receive(bytes: Uint8Array): void {
     this.stats.framesIn++;
+    this.#unchecked = offloadOf(bytes) !== undefined;
     const frame = decodeEthernet(bytes);
     if (frame === undefined) {
       this.stats.malformed++;
@@ -379,14 +397,14 @@ export class IpHost {
     const { src, dst, payload } = packet;
     if (packet.protocol === PROTOCOL_UDP) this.#deliverUdp(packet, srcMac, group);
     else if (group) this.stats.ignored++;
-    else if (packet.protocol === PROTOCOL_TCP) this.tcp.receive(payload, src, dst);
+    else if (packet.protocol === PROTOCOL_TCP) this.tcp.receive(payload, src, dst, this.#unchecked);
     else if (packet.protocol === PROTOCOL_ICMP) this.#deliverIcmp(packet);
     else this.sendIcmpError(packet, ICMP_UNREACHABLE, UNREACHABLE_PROTOCOL);
   }
 
   #deliverUdp(packet: Ipv4Packet, srcMac: Mac, group: boolean): void {
     const { src, dst, ttl } = packet;
-    const udp = decodeUdp(packet.payload, src, dst);
+    const udp = decodeUdp(packet.payload, src, dst, this.#unchecked);
     if (udp === undefined) {
       this.stats.malformed++;
       return;

@@ -1,5 +1,6 @@
 import type { FramePort } from '../host/backends/backend.js';
 import type { Clock } from '../host/clock.js';
+import { finishFrame } from './offload.js';
 import { type CaptureInterface, PcapngWriter } from './pcapng.js';
 
 /** A capture of any number of ports. Times are those of the clock behind `epochSeconds`, so that equal runs give equal files. */
@@ -19,8 +20,10 @@ export class Capture {
   recorder(about: CaptureInterface): (frame: Uint8Array) => void {
     const id = this.#writer.addInterface(about);
     return frame => {
-      this.packets++;
-      this.#writer.packet(id, this.#epochNs + BigInt(this.#clock.now), frame);
+      for (const one of finishFrame(frame)) {
+        this.packets++;
+        this.#writer.packet(id, this.#epochNs + BigInt(this.#clock.now), one);
+      }
     };
   }
 
@@ -28,11 +31,22 @@ export class Capture {
   pcap(port: FramePort, about: CaptureInterface): FramePort {
     const id = this.#writer.addInterface(about);
     const record = (frame: Uint8Array, direction: 'in' | 'out'): void => {
-      this.packets++;
-      this.#writer.packet(id, this.#epochNs + BigInt(this.#clock.now), frame, { direction });
+      for (const one of finishFrame(frame)) {
+        this.packets++;
+        this.#writer.packet(id, this.#epochNs + BigInt(this.#clock.now), one, { direction });
+      }
     };
     const outer: FramePort = {
       onFrame: undefined,
+      get carriesOffload() {
+        return port.carriesOffload === true;
+      },
+      get acceptsOffload() {
+        return port.acceptsOffload === true;
+      },
+      set acceptsOffload(accepts) {
+        port.acceptsOffload = accepts;
+      },
       send: frame => {
         record(frame, 'out');
         port.send(frame);

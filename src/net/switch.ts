@@ -4,6 +4,7 @@ import { VmletError } from '../errors.js';
 import { isGroupMac, MAC_BYTES, macKey } from './address.js';
 import { ETHERNET_HEADER_BYTES } from './ethernet.js';
 import { type Impairment, Link, type LinkStats } from './impair.js';
+import { finishFrame, offloadOf } from './offload.js';
 import type { RandomSource } from './random.js';
 import { TimerQueue } from './timers.js';
 
@@ -60,6 +61,8 @@ export class SwitchPort implements FramePort {
   readonly stats: SwitchPortStats = { framesIn: 0, bytesIn: 0, framesOut: 0, bytesOut: 0, flooded: 0, dropped: 0, overMacLimit: 0 };
   /** False while the cable is pulled: nothing passes. */
   linkUp = true;
+  readonly carriesOffload = true;
+  acceptsOffload = false;
   readonly #up: Link;
   readonly #down: Link;
 
@@ -72,7 +75,9 @@ export class SwitchPort implements FramePort {
     [this.#up, this.#down] = links(
       frame => owner.ingress(this, frame),
       frame => {
-        if (this.linkUp) this.onFrame?.(frame);
+        if (!this.linkUp) return;
+        if (this.acceptsOffload || offloadOf(frame) === undefined) this.onFrame?.(frame);
+        else for (const one of finishFrame(frame)) this.onFrame?.(one);
       },
     );
   }
@@ -162,6 +167,7 @@ export class Switch {
     if (a.#reaches(b)) throw new VmletError('ERR_VMLET_CONFIG', `a cable from switch '${a.name}' to '${b.name}' would close a loop`, { hint: 'every two switches may have one way between them' });
     const portA = a.connect({ name: `to-${b.name}`, ...options });
     const portB = b.connect({ name: `to-${a.name}` });
+    portA.acceptsOffload = portB.acceptsOffload = true;
     portA.onFrame = frame => portB.send(frame);
     portB.onFrame = frame => portA.send(frame);
     a.#neighbours.add(b);

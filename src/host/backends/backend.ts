@@ -41,4 +41,8 @@ export interface EntropyBackend {
 export interface FramePort {
   send(frame: Uint8Array): void;
   onFrame: ((frame: Uint8Array) => void) | undefined;
+  /** The wire takes frames on which work is left (src/net/offload.ts). */
+  readonly carriesOffload?: boolean;
+  /** Set by the station: it takes such frames too; else it gets complete ones only. */
+  acceptsOffload?: boolean;
 }

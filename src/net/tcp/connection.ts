@@ -24,6 +24,8 @@ const SYN_RETRIES = 5;
 const DEFAULT_TIME_WAIT_NS = 10e9;
 const DELAYED_ACK_NS = 20e6;
 const DUPLICATE_ACKS = 3;
+/** What a wire that cuts takes at once. */
+const LARGE_BYTES = 61_440;
 /** Answers to segments that carry nothing and fit nowhere, at most one per this time. */
 const CHALLENGE_INTERVAL_NS = 1e6;
 
@@ -157,7 +159,8 @@ export class TcpConnection {
   /** `count` bytes of those from `onData` are dealt with; for `manualConsume`. */
   consume(count: number): void {
     this.#unconsumed = Math.max(0, this.#unconsumed - count);
-    if (RECEIVING.has(this.state) && seqDiff(this.#freshEdge(), this.#rcvEdge) >= Math.min(2 * this.#mss, this.#receiveBytes / 2)) {
+    // Each update may wake a peer that waits, so they come in large steps: a peer that has been told less than three quarters of the buffer gets one.
+    if (RECEIVING.has(this.state) && seqDiff(this.#freshEdge(), this.#rcvEdge) >= Math.max(Math.min(2 * this.#mss, this.#receiveBytes / 2), this.#receiveBytes / 4)) {
       this.#wire.batch(() => this.#sendAck());
     }
   }
@@ -500,7 +503,7 @@ export class TcpConnection {
   #transmit(flags: number, seq: number, window: number, options: TcpOptions, payload: Uint8Array): void {
     this.stats.segmentsSent++;
     const ack = (flags & ACK) !== 0 ? this.#rcvNxt : 0;
-    this.#wire.send({ srcPort: this.local.port, dstPort: this.remote.port, seq, ack, flags, window, urgent: 0, options, payload });
+    this.#wire.send({ srcPort: this.local.port, dstPort: this.remote.port, seq, ack, flags, window, urgent: 0, options, payload }, this.#mss);
   }
 
   /**
@@ -519,10 +522,11 @@ export class TcpConnection {
   #output(): void {
     const end = seqAdd(this.#una, this.#buffer.length);
     const window = Math.floor(Math.min(this.#sendWindow, this.#congestion.bytes));
+    const burst = this.#wire.large ? Math.max(1, Math.floor(LARGE_BYTES / this.#mss)) * this.#mss : this.#mss;
     while (!this.#gone) {
       const inFlight = seqDiff(this.#nxt, this.#una);
       const waiting = Math.max(0, seqDiff(end, this.#nxt));
-      const count = Math.max(0, Math.min(waiting, this.#mss, window - inFlight));
+      const count = Math.max(0, Math.min(waiting, burst, window - inFlight));
       // RFC 9293, 3.8.6.2.1: no small segment while the rest would not fit and something is under way.
       if (count > 0 && count < Math.min(waiting, this.#mss) && inFlight > 0) break;
       const fin = this.#finWanted && count === waiting && !(this.#finSent && seqLess(end, this.#nxt));

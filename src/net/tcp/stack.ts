@@ -18,11 +18,13 @@ export interface TcpLimits {
 }
 
 export interface TcpStackOptions {
+  /** Checksums are completed, and large segments cut, behind `send`. */
+  readonly offload?: boolean;
   readonly clock: TimerQueue;
   /** Initial sequence numbers and ports. */
   readonly random: Random;
   /** Takes an encoded segment to the IP layer. */
-  readonly send: (bytes: Uint8Array, src: Ipv4, dst: Ipv4) => void;
+  readonly send: (bytes: Uint8Array, src: Ipv4, dst: Ipv4, segmentBytes: number) => void;
   /** Free bytes before each segment in its own buffer, for the headers of the layers below. Default: 0. */
   readonly headroom?: number;
   /** Does work whose segments go out when it is done, so that no answer comes in its midst. */
@@ -170,7 +172,8 @@ export class TcpStack {
       options: { ...this.#options.connection, ...options },
       ...(syn === undefined ? {} : { syn }),
       wire: {
-        send: segment => this.#send(segment, local.address, remote.address),
+        send: (segment, mss) => this.#send(segment, local.address, remote.address, mss),
+        large: this.#options.offload === true,
         batch: this.#options.batch,
         closed: () => {
           if (this.#connections.get(key) === connection) this.#connections.delete(key);
@@ -193,8 +196,8 @@ export class TcpStack {
   }
 
   /** A TCP payload from the IP layer. */
-  receive(bytes: Uint8Array, src: Ipv4, dst: Ipv4): void {
-    const segment = decodeTcp(bytes, src, dst);
+  receive(bytes: Uint8Array, src: Ipv4, dst: Ipv4, unchecked = false): void {
+    const segment = decodeTcp(bytes, src, dst, unchecked);
     if (segment === undefined || segment.srcPort === 0 || segment.dstPort === 0) {
       this.stats.malformed++;
       return;
@@ -279,8 +282,9 @@ export class TcpStack {
     this.#send(reset, local.address, remote.address);
   }
 
-  #send(segment: TcpSegment, src: Ipv4, dst: Ipv4): void {
-    this.#options.send(encodeTcp(segment, src, dst, this.#options.headroom), src, dst);
+  #send(segment: TcpSegment, src: Ipv4, dst: Ipv4, mss = 0): void {
+    const { offload = false, headroom } = this.#options;
+    this.#options.send(encodeTcp(segment, src, dst, headroom, offload), src, dst, mss > 0 && segment.payload.length > mss ? mss : 0);
   }
 
   /** Resets every connection, as at the end of a run. */

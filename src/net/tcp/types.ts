@@ -51,7 +51,10 @@ export interface TcpConnectionStats {
 
 /** How a connection reaches the wire and leaves the stack. */
 export interface TcpWire {
-  send(segment: TcpSegment): void;
+  /** A segment larger than `mss` is cut by the wire. */
+  send(segment: TcpSegment, mss: number): void;
+  /** Whether the wire takes segments larger than the peer's limit and cuts them. */
+  readonly large: boolean;
   /** Does work whose segments go out when it is done. */
   batch(work: () => void): void;
   /** The connection's four numbers are free again. */

@@ -151,6 +151,26 @@ describe('rtl8139', () => {
     expect(driver.take()!.bytes.length).toBe(1518);
   });
 
+  it('reminds a driver of frames that it acknowledged and left', () => {
+    const driver = new Driver();
+    for (let i = 0; i < 20; i++) driver.rig.wire.send(frameTo(MAC, 1514));
+    driver.set(0x3c, 0, 2);
+    driver.take();
+    driver.set(0x3e, ROK, 2);
+    expect(driver.rig.irq.level).toBe(false);
+    driver.set(0x3c, ALL, 2);
+    expect(driver.rig.irq.level).toBe(true);
+    driver.set(0x3e, ROK, 2);
+    driver.rig.wire.send(frameTo(MAC, 60));
+    expect(driver.rig.irq.level).toBe(true);
+    let count = 1;
+    while (driver.take()) count++;
+    expect(count).toBe(21);
+    driver.set(0x3e, ROK, 2);
+    driver.set(0x3c, ALL, 2);
+    expect(driver.rig.irq.level).toBe(false);
+  });
+
   it('filters by address and multicast hash', () => {
     const driver = new Driver(0x0e);
     const group = Uint8Array.of(0x01, 0, 0x5e, 0, 0, 1);

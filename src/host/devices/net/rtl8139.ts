@@ -276,6 +276,8 @@ export class Rtl8139 extends PciDevice<Rtl8139State> {
         return;
       case IMR:
         this.#set16(IMR, value & INT_ALL);
+        // For the same reason: frames that a driver leaves in its ring when it goes back to interrupts.
+        if (value & INT_ROK && (this.#registers[CR] & CR_RE) !== 0 && this.#get16(CBR) !== this.#readPoint) this.#set16(ISR, this.#get16(ISR) | INT_ROK);
         return this.#updateIrq();
       case ISR:
         this.#set16(ISR, this.#get16(ISR) & ~value);
@@ -510,7 +512,11 @@ export class Rtl8139 extends PciDevice<Rtl8139State> {
       const ring = this.#ringBytes;
       const at = this.#get16(CBR) % ring;
       const used = (at - this.#readPoint + ring) % ring;
-      if (used + needed >= ring) break;
+      if (used + needed >= ring) {
+        // The driver may have acknowledged what it had not looked at yet; on a real wire the next frame would remind it.
+        this.#raise(INT_ROK);
+        break;
+      }
       const piece = new Uint8Array(needed);
       const status = RX_ROK | this.#filter(frame);
       piece.set([status, status >>> 8, bytes, bytes >>> 8]);

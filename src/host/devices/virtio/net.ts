@@ -1,11 +1,19 @@
 import { VmletError } from '../../../errors.js';
+import { macKey } from '../../../net/address.js';
+import { finishFrame, headerBytesOf, isIpv6Frame, isSoundOffload, offloadOf, setOffload } from '../../../net/offload.js';
 import type { FramePort } from '../../backends/backend.js';
 import type { AccessSize } from '../device.js';
 import { readImage, VIRTIO_NET, type VirtioFunction, type VirtioTransport } from './device.js';
 import type { Chain } from './queue.js';
 
 // VIRTIO 1.2, section 5.1.
+const F_CSUM = 1n << 0n;
+const F_GUEST_CSUM = 1n << 1n;
 const F_MAC = 1n << 5n;
+const F_GUEST_TSO4 = 1n << 7n;
+const F_GUEST_TSO6 = 1n << 8n;
+const F_HOST_TSO4 = 1n << 11n;
+const F_HOST_TSO6 = 1n << 12n;
 const F_MRG_RXBUF = 1n << 15n;
 const F_STATUS = 1n << 16n;
 const F_CTRL_VQ = 1n << 17n;
@@ -25,6 +33,14 @@ const STATUS_LINK_UP = 1;
 // struct virtio_net_hdr; the modern interface always has num_buffers.
 const HEADER_BYTES = 12;
 const NUM_BUFFERS = 10;
+const HDR_F_NEEDS_CSUM = 1;
+/** Smaller ones would make thousands of frames of one. */
+const MIN_SEGMENT_BYTES = 64;
+const GSO_TCPV4 = 1;
+const GSO_TCPV6 = 4;
+const GSO_ECN = 0x80;
+/** What a driver takes that is to get frames with work left on them. */
+const OFFLOADS = F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6;
 
 const CTRL_RX_CLASS = 0;
 const CTRL_RX_PROMISC = 0;
@@ -36,11 +52,13 @@ const CTRL_OK = 0;
 const CTRL_ERR = 1;
 
 const MAC_BYTES = 6;
+const BROADCAST = 0xffff_ffff_ffff;
 const MAX_FILTERS = 64;
 const MIN_FRAME_BYTES = 14;
 const MAX_FRAME_BYTES = 65_550;
 /** Frames that wait for receive buffers; a network may lose what comes beyond. */
 const MAX_WAITING = 1024;
+const MAX_WAITING_BYTES = 4 << 20;
 
 export interface VirtioNetOptions {
   name?: string;
@@ -64,18 +82,20 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
   readonly name: string;
   readonly type = VIRTIO_NET;
   readonly classCode = 0x020000;
-  readonly features = F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_MAC_ADDR;
+  readonly features = F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_HOST_TSO4 | F_HOST_TSO6 | F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_MAC_ADDR;
   readonly queueSizes = [QUEUE_SIZE, QUEUE_SIZE, CTRL_QUEUE_SIZE];
   readonly configBytes = CONFIG_BYTES;
   readonly #port: FramePort;
   readonly #permanentMac: Uint8Array;
   readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #txHeader = new Uint8Array(HEADER_BYTES);
   #mac: Uint8Array;
   #linkUp = true;
   #promiscuous = true;
   #allMulticast = false;
   #filters = new Set<string>();
   #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
   #transport!: VirtioTransport;
 
   constructor(options: VirtioNetOptions) {
@@ -109,6 +129,14 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
     this.#transport.guestError('read-only configuration written');
   }
 
+  ready(): void {
+    this.#acceptOffloads();
+  }
+
+  #acceptOffloads(): void {
+    this.#port.acceptsOffload = (this.#transport.features & OFFLOADS) === OFFLOADS && (this.#transport.features & F_MRG_RXBUF) !== 0n;
+  }
+
   notified(queue: number): void {
     if (queue === RX) this.#deliver();
     else if (queue === TX) this.#transport.queues[TX].serve(chain => this.#transmit(chain));
@@ -121,30 +149,51 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
       this.#transport.guestError('frame too short or too long');
     } else if (this.#linkUp) {
       const frame = new Uint8Array(bytes);
+      chain.read(0, this.#txHeader);
       chain.read(HEADER_BYTES, frame);
-      this.#port.send(frame);
+      if (this.#txHeader[0] & HDR_F_NEEDS_CSUM || this.#txHeader[1] !== 0) this.#sendOffloaded(frame);
+      else this.#port.send(frame);
     }
     return 0;
+  }
+
+  /** The driver left work to the card; where the wire does, too, the receiver may not need it done. */
+  #sendOffloaded(frame: Uint8Array): void {
+    const header = this.#txHeader;
+    const gso = header[1] & ~GSO_ECN;
+    const word = (at: number): number => header[at] | (header[at + 1] << 8);
+    const offload = { csumStart: word(6), csumOffset: word(8), segmentBytes: gso === 0 ? 0 : word(4) };
+    const known = gso === 0 || ((gso === GSO_TCPV4 || gso === GSO_TCPV6) && offload.segmentBytes >= MIN_SEGMENT_BYTES && isIpv6Frame(frame) === (gso === GSO_TCPV6));
+    if (!known || (header[0] & HDR_F_NEEDS_CSUM) === 0 || !isSoundOffload(frame, offload)) {
+      this.#transport.guestError('checksum or segmentation that does not fit the frame');
+      return;
+    }
+    setOffload(frame, offload);
+    if (this.#port.carriesOffload === true) this.#port.send(frame);
+    else for (const one of finishFrame(frame)) this.#port.send(one);
   }
 
   #receive(frame: Uint8Array): void {
     if (!this.#linkUp || frame.length < MIN_FRAME_BYTES || frame.length > MAX_FRAME_BYTES || !this.#wants(frame)) return;
     // Before the driver is ready nobody listens, as on a card that is switched off.
-    if (!this.#transport.queues[RX].live || this.#waiting.length >= MAX_WAITING) return;
-    this.#waiting.push(frame.slice());
+    if (!this.#transport.queues[RX].live || this.#waiting.length >= MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES) return;
+    this.#waiting.push(frame);
+    this.#waitingBytes += frame.length;
     this.#deliver();
   }
 
   #wants(frame: Uint8Array): boolean {
     if (this.#promiscuous) return true;
-    const to = hex(frame.subarray(0, MAC_BYTES));
-    if (to === 'ffffffffffff' || to === hex(this.#mac) || this.#filters.has(to)) return true;
+    const to = macKey(frame);
+    if (to === BROADCAST || to === macKey(this.#mac) || (this.#filters.size > 0 && this.#filters.has(hex(frame.subarray(0, MAC_BYTES))))) return true;
     return (frame[0] & 1) !== 0 && this.#allMulticast;
   }
 
   #deliver(): void {
     const queue = this.#transport.queues[RX];
-    while (this.#waiting.length > 0 && this.#deliverFrame(this.#waiting[0])) this.#waiting.shift();
+    let done = 0;
+    while (done < this.#waiting.length && this.#deliverFrame(this.#waiting[done])) this.#waitingBytes -= this.#waiting[done++].length;
+    if (done > 0) this.#waiting.splice(0, done);
     queue.signal();
   }
 
@@ -176,6 +225,7 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
       this.#transport.fail('receive buffer smaller than its header');
       return true;
     }
+    this.#fillHeader(frame);
     this.#header[NUM_BUFFERS] = chains.length & 0xff;
     this.#header[NUM_BUFFERS + 1] = chains.length >>> 8;
     let done = 0;
@@ -186,6 +236,25 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
       queue.push(chain, offset + bytes);
     });
     return true;
+  }
+
+  #fillHeader(frame: Uint8Array): void {
+    const header = this.#header;
+    const offload = offloadOf(frame);
+    header.fill(0);
+    if (offload === undefined) return;
+    const { csumStart, csumOffset, segmentBytes } = offload;
+    header[0] = HDR_F_NEEDS_CSUM;
+    header[6] = csumStart;
+    header[7] = csumStart >>> 8;
+    header[8] = csumOffset;
+    if (segmentBytes === 0) return;
+    const headerBytes = headerBytesOf(frame, offload);
+    header[1] = isIpv6Frame(frame) ? GSO_TCPV6 : GSO_TCPV4;
+    header[2] = headerBytes;
+    header[3] = headerBytes >>> 8;
+    header[4] = segmentBytes;
+    header[5] = segmentBytes >>> 8;
   }
 
   #command(chain: Chain): number {
@@ -240,6 +309,8 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
     this.#allMulticast = false;
     this.#filters = new Set();
     this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#port.acceptsOffload = false;
   }
 
   save(): VirtioNetState {
@@ -249,7 +320,7 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
       promiscuous: this.#promiscuous,
       allMulticast: this.#allMulticast,
       filters: [...this.#filters],
-      waiting: this.#waiting.map(frame => frame.slice()),
+      waiting: this.#waiting.flatMap(finishFrame).map(frame => frame.slice()),
     };
   }
 
@@ -261,6 +332,8 @@ export class VirtioNet implements VirtioFunction<VirtioNetState> {
     this.#allMulticast = state.allMulticast;
     this.#filters = new Set(state.filters);
     this.#waiting = state.waiting.map(frame => frame.slice());
+    this.#waitingBytes = this.#waiting.reduce((sum, frame) => sum + frame.length, 0);
+    this.#acceptOffloads();
   }
 }
 
