@@ -60,7 +60,8 @@ export namespace Fn {
   export const END_ON: u32 = 10;
   export const SSE: u32 = 11;
   export const VECTOR: u32 = 12;
-  export const COUNT: u32 = 13;
+  export const X87: u32 = 13;
+  export const COUNT: u32 = 14;
 }
 
 // @ts-ignore: decorator

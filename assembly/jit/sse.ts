@@ -14,6 +14,7 @@ import { plainMemory } from "./sse-operand";
 import { loadGuard } from "./sse-reg";
 import { fromInteger, precision, roundScalar, scalarArithmetic, scalarCompare, scalarCompareFlags, toInteger } from "./sse-scalar";
 import { jit } from "./state";
+import { emitX87 } from "./x87";
 import { W, call, get, hintedIf, i32c, mem, op, set } from "./wasm";
 
 /** A thick operation that changes no general or XMM register and no flag, so that what is in locals stays there. */
@@ -37,6 +38,7 @@ function lightCall(code: u32): void {
 const FNSTSW_AX: u32 = 0x37e0;
 
 function x87(i: Insn, code: u32): bool {
+  if (emitX87(i, code)) return true;
   lightCall(code);
   if (isMem(i)) return true;
   if (code == FNSTSW_AX) {

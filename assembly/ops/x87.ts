@@ -46,37 +46,15 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
   }
   checkFpu(cpu);
   const f = begin(cpu);
-  if ((row & 1) == 0) {
-    // D8 DA DC DE: ST(0) with a single, an integer, a double, a short integer
-    if (row == 0) fromSingle(f, readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
-    else if (row == 4) fromDouble(f, readLin<u64>(cpu, rmLin(cpu, i, 8, false)));
-    else if (row == 2) fromInt(f, <i64><i32>readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
-    else fromInt(f, <i64><i16>readLin<u16>(cpu, rmLin(cpu, i, 2, false)));
+  const size = loadSize(key);
+  if (size) {
+    const lin = rmLin(cpu, i, size, false);
+    const raw = size == 4 ? <u64>readLin<u32>(cpu, lin) : size == 8 ? readLin<u64>(cpu, lin) : <u64>readLin<u16>(cpu, lin);
     note(cpu, i, op);
-    const top = topOf(cpu);
-    if ((reg & 6) == 2) {
-      if (compareWith(cpu, f, isEmpty(cpu, top), stAt(cpu, top), f.sig, f.se, false) && reg == 3) pop(cpu);
-      return;
-    }
-    if (isEmpty(cpu, top)) stackUnderflow(cpu, top);
-    else arith(cpu, f, reg, stAt(cpu, top), f.sig, f.se, stAt(cpu, top));
+    loaded(cpu, f, key, raw);
     return;
   }
   switch (key) {
-    case 0x08: {
-      fromSingle(f, readLin<u32>(cpu, rmLin(cpu, i, 4, false)));
-      note(cpu, i, op);
-      special1(f, f.sig, f.se);
-      pushReal(cpu, f);
-      return;
-    }
-    case 0x28: {
-      fromDouble(f, readLin<u64>(cpu, rmLin(cpu, i, 8, false)));
-      note(cpu, i, op);
-      special1(f, f.sig, f.se);
-      pushReal(cpu, f);
-      return;
-    }
     case 0x1d: {
       const lin = rmLin(cpu, i, 10, false);
       f.sig = readLin<u64>(cpu, lin);
@@ -85,9 +63,6 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
       pushResult(cpu, f);
       return;
     }
-    case 0x18: loadInt(cpu, i, op, f, <i64><i32>readLin<u32>(cpu, rmLin(cpu, i, 4, false))); return;
-    case 0x38: loadInt(cpu, i, op, f, <i64><i16>readLin<u16>(cpu, rmLin(cpu, i, 2, false))); return;
-    case 0x3d: loadInt(cpu, i, op, f, <i64>readLin<u64>(cpu, rmLin(cpu, i, 8, false))); return;
     case 0x3c: {
       const lin = rmLin(cpu, i, 10, false);
       fromBcd(f, readLin<u64>(cpu, lin), <u32>readLin<u16>(cpu, (lin + 8) & cpu.addrMask));
@@ -99,6 +74,47 @@ function x87Mem(cpu: Cpu, i: Insn, op: u32): void {
   }
 }
 
+/** Bytes of the memory operand that an arithmetic operation or a load reads, 0 for the other forms; `key` is (opcode & 7) << 3 | reg. */
+export function loadSize(key: u32): u32 {
+  const row = key >> 3;
+  if ((row & 1) == 0) return row == 4 ? 8 : row == 6 ? 2 : 4;
+  switch (key) {
+    case 0x08: case 0x18: return 4;
+    case 0x28: case 0x3d: return 8;
+    case 0x38: return 2;
+    default: return 0;
+  }
+}
+
+/** What such an operation does with the operand's bits. */
+export function loaded(cpu: Cpu, f: Fp, key: u32, raw: u64): void {
+  const row = key >> 3, reg = key & 7;
+  if ((row & 1) == 0) {
+    // D8 DA DC DE: ST(0) with a single, an integer, a double, a short integer
+    if (row == 0) fromSingle(f, <u32>raw);
+    else if (row == 4) fromDouble(f, raw);
+    else if (row == 2) fromInt(f, <i64><i32>raw);
+    else fromInt(f, <i64><i16>raw);
+    const top = topOf(cpu);
+    if ((reg & 6) == 2) {
+      if (compareWith(cpu, f, isEmpty(cpu, top), stAt(cpu, top), f.sig, f.se, false) && reg == 3) pop(cpu);
+      return;
+    }
+    if (isEmpty(cpu, top)) stackUnderflow(cpu, top);
+    else arith(cpu, f, reg, stAt(cpu, top), f.sig, f.se, stAt(cpu, top));
+    return;
+  }
+  if (reg == 0 && (row & 3) == 1) {
+    if (row == 1) fromSingle(f, <u32>raw);
+    else fromDouble(f, raw);
+    special1(f, f.sig, f.se);
+    pushReal(cpu, f);
+    return;
+  }
+  fromInt(f, row == 3 ? <i64><i32>raw : reg == 5 ? <i64>raw : <i64><i16>raw);
+  pushResult(cpu, f);
+}
+
 /** A denormal is loaded even when its exception is unmasked. */
 function pushReal(cpu: Cpu, f: Fp): void {
   if ((f.flags & ~f.cw & DE) == 0 || !isEmpty(cpu, (topOf(cpu) - 1) & 7)) pushResult(cpu, f);
@@ -108,46 +124,55 @@ function pushReal(cpu: Cpu, f: Fp): void {
   }
 }
 
-function loadInt(cpu: Cpu, i: Insn, op: u32, f: Fp, v: i64): void {
-  note(cpu, i, op);
-  fromInt(f, v);
-  pushResult(cpu, f);
+/** Bytes that a store writes. */
+// @ts-ignore: decorator
+@inline export function storeSize(key: u32): u32 {
+  switch (key) {
+    case 0x0a: case 0x0b: case 0x19: case 0x1a: case 0x1b: return 4;
+    case 0x2a: case 0x2b: case 0x29: case 0x3f: return 8;
+    case 0x1f: case 0x3e: return 10;
+    default: return 2;
+  }
+}
+
+/** What a store of at most 8 bytes writes; ST(0), or the indefinite of an empty register, is in `f`. */
+export function stored(f: Fp, key: u32): u64 {
+  const rc = (key & 7) == 1 ? 3 : (f.cw >> 10) & 3; // FISTTP truncates
+  switch (key) {
+    case 0x0a: case 0x0b: return <u64>toSingle(f, f.sig, f.se);
+    case 0x2a: case 0x2b: return toDouble(f, f.sig, f.se);
+    default: return <u64>toInt(f, f.sig, f.se, storeSize(key) << 3, rc);
+  }
+}
+
+/** ST(0) for a store; true when the register is empty. */
+export function storeOperand(cpu: Cpu, f: Fp): bool {
+  const top = topOf(cpu);
+  if (isEmpty(cpu, top)) {
+    invalid(f);
+    f.flags = 0;
+    return true;
+  }
+  f.sig = load<u64>(stAt(cpu, top));
+  f.se = <u32>load<u16>(stAt(cpu, top), 8);
+  return false;
 }
 
 /** Stores: memory is written unless an unmasked exception keeps the operand where it is. */
 function storeMem(cpu: Cpu, i: Insn, op: u32, key: u32, f: Fp): void {
-  const top = topOf(cpu);
-  const p = stAt(cpu, top);
-  const reg = key & 7;
-  const empty = isEmpty(cpu, top);
-  let size: u32 = 2;
-  switch (key) {
-    case 0x0a: case 0x0b: case 0x19: case 0x1a: case 0x1b: size = 4; break;
-    case 0x2a: case 0x2b: case 0x29: case 0x3f: size = 8; break;
-    case 0x1f: case 0x3e: size = 10; break;
-    default: break;
-  }
+  const size = storeSize(key);
   const lin = rmLin(cpu, i, size, true);
-  if (empty) {
-    invalid(f);
-    f.flags = 0;
-  } else {
-    f.sig = load<u64>(p);
-    f.se = <u32>load<u16>(p, 8);
-  }
+  const empty = storeOperand(cpu, f);
   let low: u64 = 0;
   let high: u32 = 0;
-  const rc = reg == 1 ? 3 : (f.cw >> 10) & 3; // FISTTP truncates
   switch (key) {
-    case 0x0a: case 0x0b: low = <u64>toSingle(f, f.sig, f.se); break;
-    case 0x2a: case 0x2b: low = toDouble(f, f.sig, f.se); break;
     case 0x1f: low = f.sig; high = f.se; break;
     case 0x3e: {
       high = toBcd(f, f.sig, f.se);
       low = f.lo;
       break;
     }
-    default: low = <u64>toInt(f, f.sig, f.se, size << 3, rc); break;
+    default: low = stored(f, key); break;
   }
   if (empty) {
     if (f.cw & IE) writeBack(cpu, lin, size, low, high);
@@ -160,7 +185,7 @@ function storeMem(cpu: Cpu, i: Insn, op: u32, key: u32, f: Fp): void {
     if (f.flags & ~f.cw & (OE | UE)) return;
   }
   // FST and FIST (/2) keep the stack.
-  if (reg != 2) pop(cpu);
+  if ((key & 7) != 2) pop(cpu);
 }
 
 function writeBack(cpu: Cpu, lin: u64, size: u32, low: u64, high: u32): void {

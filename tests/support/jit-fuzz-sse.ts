@@ -137,7 +137,8 @@ const mmx = (e: Emitter): void => {
 
 const x87 = (e: Emitter): void => {
   const { random } = e;
-  switch (random.below(8)) {
+  switch (random.below(9)) {
+    case 8: return e.modrm([random.pick([0xd9, 0xdd])], random.pick([5, 6, 7]), 0, { memory: true });
     case 0: case 1: return e.modrm([random.pick([0xd9, 0xdd])], 0, 0, { memory: true });
     case 2: return e.modrm([random.pick([0xd9, 0xdd])], random.pick([2, 3]), 0, { memory: true });
     case 3: return e.modrm([random.pick([0xd8, 0xdc, 0xda, 0xde])], random.below(8), 0, { memory: true });
