@@ -36,6 +36,7 @@ export function lockable(d: Dec): void { if (d.lock == 1 && d.mem) d.lock = 2; }
 export function hotMem(d: Dec, i: Insn): bool {
   if (!(d.mode & Mode.FLAT) || d.asz != (d.code == Mode.CODE64 ? 2 : 1)) return false;
   const s = i.attr & 7;
+  if (s == Seg.CS && d.code != Mode.CODE64) return false; // not to be written
   if (s < Seg.FS) return true;
   if (!(d.mode & (s == Seg.FS ? Mode.FLAT_FS : Mode.FLAT_GS))) return false;
   const slot = s == Seg.FS ? FS_BASE : GS_BASE;

@@ -11,6 +11,7 @@ export function plain(i: Insn): bool {
   const j = jit();
   if (!(j.mode & Mode.FLAT) || asz(i) != (j.code64 ? 2 : 1)) return false;
   const s = seg(i);
+  if (s == Seg.CS && !j.code64) return false; // not to be written
   return s < Seg.FS || (j.mode & (s == Seg.FS ? Mode.FLAT_FS : Mode.FLAT_GS)) != 0;
 }
 

@@ -251,10 +251,10 @@ const TYPES = memory.data<u8>([
   0x60, 3, 0x7e, 0x7e, 0x7e, 1, 0x7e, // DIV_WIDE
   0x60, 5, 0x7f, 0x7f, 0x7f, 0x7b, 0x7b, 1, 0x7f, // SSE
   0x60, 5, 0x7f, 0x7f, 0x7b, 0x7b, 0x7b, 1, 0x7b, // VECTOR
-  0x60, 5, 0x7f, 0x7f, 0x7e, 0x7e, 0x7e, 1, 0x7f, // X87
+  0x60, 5, 0x7f, 0x7f, 0x7e, 0x7e, 0x7e, 0, // X87
 ]);
 const TYPES_COUNT: u32 = 12;
-const TYPES_BYTES: usize = 4 + 7 + 10 + 8 + 6 + 7 + 6 + 5 + 7 + 9 + 9 + 9;
+const TYPES_BYTES: usize = 4 + 7 + 10 + 8 + 6 + 7 + 6 + 5 + 7 + 9 + 9 + 8;
 const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 4, 5, 6, 7, 5, 8, 2, 9, 10, 11]);
 
 const HINT_NAME = memory.data<u8>([

@@ -287,6 +287,7 @@ export function loadXmm(): void {
     set(X.XMM + n);
   }
   j.xdirty = 0;
+  j.fpuCalm = 0;
   if (j.xguard) loadGuard();
 }
 
@@ -319,6 +320,7 @@ export function storeXmm(): void {
 export function resetXmm(): void {
   memory.fill(XSTATE, <u8>WHOLE, 16);
   memory.fill(FACTS, 0, 16);
+  jit().fpuCalm = 0;
 }
 export function beginXmm(node: u32): void {
   const j = jit();

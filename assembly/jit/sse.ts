@@ -32,6 +32,7 @@ function lightCall(code: u32): void {
   op(W.END);
   j.dirty = 0;
   j.xdirty = 0;
+  j.fpuCalm = 0;
   j.cleaned = 1;
 }
 

@@ -126,6 +126,7 @@ export class Jit {
   xdirty: u32; // XMM registers, as `dirty`
   xstate0: u64; xstate1: u64; // a byte a register: where its value is
   xfacts0: u64; xfacts1: u64; // what is known of it
+  fpuCalm: u32; // no x87 exception is pending or unmasked
 }
 
 // @ts-ignore: decorator

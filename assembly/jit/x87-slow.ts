@@ -7,23 +7,19 @@ import { begin, commit, pop, stackFault } from "../ops/x87-core";
 import { x87Reg } from "../ops/x87-reg";
 import { setControl } from "../ops/x87-state";
 
-const SUMMARY: u32 = 0x80;
-const MASKS: u32 = 0x3f;
-
-/** The record at `ip` with its operand's offset and bits; what a store writes is left in Cpu.temp2. 0 when an exception is pending or unmasked. */
-export function jitX87(cpu: Cpu, ip: usize, brip: u64, ea: u64, raw: u64): u32 {
-  if ((cpu.fpuStatus & SUMMARY) != 0 || (cpu.fpuControl & MASKS) != MASKS) return 0;
+/** The record at `ip` with its operand's offset and bits, all exceptions being masked and none pending; what a store writes is left in Cpu.temp2. */
+export function jitX87(cpu: Cpu, ip: usize, brip: u64, ea: u64, raw: u64): void {
   const i = changetype<Insn>(ip);
   const op = <u32>i.op - OP_X87;
   cpu.brip = brip;
   if (!isMem(i)) {
     x87Reg(cpu, i, op);
-    return 1;
+    return;
   }
   const key = ((op >> 8) & 7) << 3 | ((op >> 3) & 7);
   if (key == 0x0d) {
     setControl(cpu, <u32>raw);
-    return 1;
+    return;
   }
   cpu.fpuOpcode = op & 0x7ff;
   cpu.fpuIp = brip + <u64>i.off - <u64>i.len;
@@ -33,12 +29,11 @@ export function jitX87(cpu: Cpu, ip: usize, brip: u64, ea: u64, raw: u64): u32 {
   const f = begin(cpu);
   if (loadSize(key)) {
     loaded(cpu, f, key, raw);
-    return 1;
+    return;
   }
   const empty = storeOperand(cpu, f);
   cpu.temp2 = stored(f, key);
   if (empty) stackFault(cpu, 0);
   else commit(cpu, f, C1);
   if ((key & 7) != 2) pop(cpu);
-  return 1;
 }

@@ -1,5 +1,5 @@
 // x87 records to code: the operand is fetched or stored here, the rest is a call of the core that needs nothing of what is in locals, as long as
-// all exceptions are masked and none is pending. Otherwise the region is left before the instruction.
+// all exceptions are masked and none is pending: then none comes up. Otherwise the region is left before the instruction, and before it touches memory.
 import { Cpu, Mode, Seg } from "../cpu/state";
 import { Insn, OP_X87, isMem, seg } from "../decode/insn";
 import { loadSize, storeSize } from "../ops/x87";
@@ -13,12 +13,27 @@ const CONTROL: u32 = <u32>offsetof<Cpu>("fpuControl");
 const STATUS: u32 = <u32>offsetof<Cpu>("fpuStatus");
 const RESULT: u32 = <u32>offsetof<Cpu>("temp2");
 
-function refused(): void {
+/** Leaves the region unless exceptions are masked and none is pending. */
+function needCalm(): void {
+  const j = jit();
+  if (j.fpuCalm) return;
+  get(L.CPU);
+  mem(W.I32_LOAD, CONTROL);
+  i32c(0x3f);
+  op(W.I32_AND);
+  i32c(0x3f);
+  op(W.I32_NE);
+  get(L.CPU);
+  mem(W.I32_LOAD, STATUS);
+  i32c(0x80);
+  op(W.I32_AND);
+  op(W.I32_OR);
   hintedIf(W.VOID, false);
   pushLabel(PLAIN, 0);
   bail(Left.REFUSED);
   popLabel();
   op(W.END);
+  j.fpuCalm = 1;
 }
 
 /** Calls the core with the operand in T64; the address is that of the last access, or none. */
@@ -36,8 +51,6 @@ function operate(memory: bool): void {
     i64c(0);
   }
   call(Fn.X87);
-  op(W.I32_EQZ);
-  refused();
 }
 
 // @ts-ignore: decorator
@@ -49,12 +62,7 @@ export function emitX87(i: Insn, code: u32): bool {
   if (!(j.mode & Mode.SIMD)) return false;
   const o = code - OP_X87;
   if (o == 0x800) {
-    // FWAIT
-    get(L.CPU);
-    mem(W.I32_LOAD, STATUS);
-    i32c(0x80);
-    op(W.I32_AND);
-    refused();
+    needCalm(); // FWAIT
     return true;
   }
   const key = ((o >> 8) & 7) << 3 | ((o >> 3) & 7);
@@ -70,6 +78,7 @@ export function emitX87(i: Insn, code: u32): bool {
   }
   const size = key == 0x0d ? 2 : loadSize(key);
   if (size) {
+    needCalm();
     operandAddress(i, log2(size), false);
     if (size == 8) mem(W.I64_LOAD, 0);
     else {
@@ -78,12 +87,14 @@ export function emitX87(i: Insn, code: u32): bool {
     }
     set(L.T64);
     operate(true);
+    if (key == 0x0d) j.fpuCalm = 0; // FLDCW
     return true;
   }
   switch (key) {
     case 0x0a: case 0x0b: case 0x19: case 0x1a: case 0x1b: case 0x29: case 0x2a: case 0x2b: case 0x39: case 0x3a: case 0x3b: case 0x3f: break;
     default: return false;
   }
+  needCalm();
   const s = log2(storeSize(key));
   operandAddress(i, s, true);
   set(L.H);
@@ -115,6 +126,7 @@ function register(o: u32, key: u32): bool {
     case 5: if (key > 0x2d) return false; break;
     default: return false;
   }
+  needCalm();
   operate(false);
   return true;
 }

@@ -9,6 +9,7 @@ const chained = (e: Emitter): number => (e.random.below(5) === 0 ? e.vector() : 
 
 /** An instruction on two XMM registers, or one and memory. */
 const two = (e: Emitter, prefix: number[], opcode: number[], { memory = e.random.below(3) === 0, immediate = 0 } = {}): void => {
+  if (memory && e.random.below(20) === 0) e.emit(e.random.pick([0x2e, 0x26, 0x36, 0x64, 0x65]));
   e.modrm(opcode, chained(e), 0, { prefix, memory, rm: chained(e), immediate });
   for (let k = 0; k < immediate; k++) e.emit(e.random.u32());
 };
@@ -137,7 +138,8 @@ const mmx = (e: Emitter): void => {
 
 const x87 = (e: Emitter): void => {
   const { random } = e;
-  switch (random.below(9)) {
+  switch (random.below(10)) {
+    case 9: return e.emit(0xdb, 0xe3);
     case 8: return e.modrm([random.pick([0xd9, 0xdd])], random.pick([5, 6, 7]), 0, { memory: true });
     case 0: case 1: return e.modrm([random.pick([0xd9, 0xdd])], 0, 0, { memory: true });
     case 2: return e.modrm([random.pick([0xd9, 0xdd])], random.pick([2, 3]), 0, { memory: true });
