@@ -138,7 +138,7 @@ describe('rtl8139', () => {
 
   it('reports an overflow, and goes on when there is room', () => {
     const driver = new Driver();
-    const fit = 5 + Math.floor((256 << 10) / 1514);
+    const fit = 5 + Math.floor((1 << 20) / 1514);
     for (let i = 0; i < fit; i++) driver.rig.wire.send(frameTo(MAC, 1514));
     expect(driver.get(0x3e, 2) & RXOVW).toBe(0);
     for (let i = 0; i < 2; i++) driver.rig.wire.send(frameTo(MAC, 1514));

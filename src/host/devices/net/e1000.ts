@@ -30,7 +30,7 @@ const REGISTERS_END = 0x6000;
 const ADDRESSES = 16;
 const ADDRESS_VALID = 0x8000_0000;
 /** Frames that wait for descriptors. Wires here have no speed of their own: this stands for the packet buffer and a partner that heeds pauses. */
-const FIFO_BYTES = 256 << 10;
+const FIFO_BYTES = 1 << 20;
 
 // Receive descriptors, 3.2.3.
 const RX_DD = 0x01;

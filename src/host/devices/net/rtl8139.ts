@@ -108,7 +108,7 @@ const FCS_BYTES = 4;
 const TICK_NS = 30;
 const TICKS = 0x1_0000_0000;
 /** Frames that wait while the driver's ring is full. Wires here have no speed of their own: this stands for a partner that heeds pauses (802.3x). */
-const FIFO_BYTES = 256 << 10;
+const FIFO_BYTES = 1 << 20;
 
 const ID_RTL8129 = 0x8129;
 
