@@ -27,7 +27,6 @@ import type { NetworkCard } from './host/board/pc.js';
 const HTTP_PORT = 80;
 
 export interface BootServerOptions extends Omit<RuleBooterOptions, 'httpUrl'> {
-  readonly clock: Clock;
   /** Folders that are served by TFTP and, if wanted, by HTTP. */
   readonly tftp?: string;
   readonly http?: string;
@@ -42,7 +41,6 @@ export interface BootServerOptions extends Omit<RuleBooterOptions, 'httpUrl'> {
 export class BootServer {
   readonly journal: PxeJournal;
   readonly booter: Booter;
-  readonly #options: BootServerOptions;
   readonly #tftpFiles: FileSource;
   readonly #httpFiles: FileSource;
   readonly #closers: (() => void)[] = [];
@@ -50,7 +48,6 @@ export class BootServer {
 
   /** Throws ERR_VMLET_CONFIG when a folder cannot be served. */
   constructor(options: BootServerOptions) {
-    this.#options = options;
     this.journal = new PxeJournal(options.onEvent);
     const generated = new VirtualFiles();
     for (const [path, contents] of options.files ?? []) generated.set(path, contents);
@@ -70,7 +67,7 @@ export class BootServer {
 
   /** Starts TFTP and HTTP on a station of the wire. */
   serve(host: IpHost): void {
-    const { clock } = this.#options;
+    const { clock } = host;
     const ports = udpPorts(host);
     this.#address = ports.address;
     const tftp = new TftpServer({ host: ports, clock, files: this.#tftpFiles, log: this.journal });
@@ -164,11 +161,10 @@ export class MachineNetboot {
   #client: NetbootClient | undefined;
 
   constructor(options: MachineNetbootOptions) {
-    const { plan, clock, onLine } = options;
+    const { plan, onLine } = options;
     this.#options = options;
     if (plan === undefined) return;
     this.server = new BootServer({
-      clock,
       tftp: plan.tftp,
       files: plan.files,
       rules: plan.rules,

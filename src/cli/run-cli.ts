@@ -40,12 +40,14 @@ export const runCli = async (argv: readonly string[], io: CliIo = processIo(), i
     const { addRunCommand } = await import('./commands/run.js');
     addRunCommand(program, context, guestCommand, result => (code = result));
     if (own[0] !== 'run') {
-      const [{ addImageCommand }, { addDoctorCommand }, { addNetbootCommand }] = await Promise.all([
+      const [{ addImageCommand }, { addDoctorCommand }, { addNetbootCommand }, { addLabCommand }] = await Promise.all([
         import('./commands/image.js'),
         import('./commands/doctor.js'),
         import('./commands/netboot.js'),
+        import('./commands/lab.js'),
       ]);
       addNetbootCommand(program, context, result => (code = result));
+      addLabCommand(program, context, result => (code = result));
       addImageCommand(program, context, result => (code = result));
       addDoctorCommand(program, context, result => (code = result));
       if (guestCommand !== undefined && own.length > 0 && !own[0].startsWith('-')) program.error(`'--' and a command come behind 'run' only`);

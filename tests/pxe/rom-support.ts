@@ -41,7 +41,7 @@ export class RomLab {
 
   constructor(options: RomLabOptions = {}) {
     const { clock } = this;
-    this.server = new BootServer({ clock, rules: options.rules ?? [], files: options.files, ...options.server });
+    this.server = new BootServer({ rules: options.rules ?? [], files: options.files, ...options.server });
     this.network = new VirtualNetwork({ clock, seed: 1, restrict: true, dhcp: options.alone ? false : { ...this.server.dhcp, ...options.dhcp } });
     if (!options.alone) this.server.serve(this.network.gateway!.host);
     const socket = this.network.connect({ name: 'client' });

@@ -1,0 +1,116 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hasCore, POWER_OFF } from '../host/machine-support.js';
+import { cli, FakeIo } from '../support/cli.js';
+import { runCli } from '../../src/cli/run-cli.js';
+
+let folder = '';
+const file = (name: string, content: string | Uint8Array): string => {
+  writeFileSync(join(folder, name), content);
+  return join(folder, name);
+};
+/** A boot program that says something by INT 10h, and then waits for ever. */
+const saying = (text: string): Uint8Array => Uint8Array.from([...[...text].flatMap(char => [0xb4, 0x0e, 0xb0, char.charCodeAt(0), 0xbb, 7, 0, 0xcd, 0x10]), 0xfb, 0xf4, 0xeb, 0xfd]);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'vmlet-lab-'));
+  mkdirSync(join(folder, 'tftp'));
+  file('tftp/ready.0', saying('ready for work'));
+  file('tftp/other.0', saying('something else'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const LAB = `
+version: 1
+seed: 7
+defaults: {memory: 4M, timeout: 60s}
+switches:
+  lan: {subnet: 10.9.0.0/24, tftp: tftp, pcap: lan.pcapng}
+vms:
+  client: {boot: net, count: 20, nics: [{switch: lan}]}
+  odd: {boot: net, nics: [{switch: lan, mac: "52:54:00:99:00:01", model: e1000}]}
+netboot:
+  rules:
+    - {match: {mac: "52:54:00:99:*"}, file: other.0}
+    - {file: ready.0}
+tests:
+  - {name: twenty boot at once, vm: client, wait: [{serial: /ready for work/}]}
+  - {name: by its own rule, vm: odd, wait: [{serial: something else}]}
+`;
+
+describe.skipIf(!hasCore)('lab up', () => {
+  it('twenty clients boot at once from one server, a rule for one of them; the same lab again is the same', async () => {
+    const path = file('lab.yaml', LAB);
+    const result = join(folder, 'result.json');
+    const { code, stdout, stderr } = await cli(['lab', 'up', path, '--result', result]);
+    expect(stdout, stderr).toMatch(/ok 1 - twenty boot at once \(client-1\)[^]*ok 20 - twenty boot at once \(client-20\)\nok 21 - by its own rule \(odd\)\n21 passed, 0 failed\n$/);
+    expect(code).toBe(0);
+    const report = JSON.parse(readFileSync(result, 'utf8')) as { passed: number; tests: { guestTimeNs: number }[]; guestTimeNs: number };
+    expect(report).toMatchObject({ schema: 1, exitCode: 0, passed: 21, failed: 0, seed: 7 });
+    // What passed on the switch is a boot of 21 machines that lint has nothing to say about.
+    const lint = await cli(['netboot', 'lint', '-q', join(folder, 'lan.pcapng'), '--json']);
+    const seen = JSON.parse(lint.stdout) as { errors: number; files: { steps: string[] }[] };
+    expect(lint.code).toBe(0);
+    expect(seen.files[0].steps.filter(step => / ACK, /.test(step))).toHaveLength(21);
+    const capture = readFileSync(join(folder, 'lan.pcapng'));
+    const again = await cli(['lab', 'up', path, '--json']);
+    expect((JSON.parse(again.stdout) as typeof report).tests.map(({ guestTimeNs }) => guestTimeNs)).toEqual(report.tests.map(({ guestTimeNs }) => guestTimeNs));
+    expect(Buffer.compare(readFileSync(join(folder, 'lan.pcapng')), capture)).toBe(0);
+  });
+
+  it('a ProxyDHCP server beside a DHCP server that knows nothing of booting', async () => {
+    const { code, stdout } = await cli(['lab', 'up', file('proxy.yaml', LAB.replace('count: 20', 'count: 2').replace('netboot:', 'netboot:\n  mode: proxy'))]);
+    expect(stdout).toMatch(/3 passed, 0 failed/);
+    expect(code).toBe(0);
+  });
+
+  it('a client that fails says how far it came and who refused it: exit code 1', async () => {
+    const { code, stdout } = await cli(['lab', 'up', file('failing.yaml', LAB.replace('count: 20', 'count: 2').replace('{file: ready.0}', '{file: missing.0}').replace('60s', '5s'))]);
+    expect(stdout).toMatch(/not ok 1 - twenty boot at once \(client-1\)\n[^]*the machine ended[^]*failed at the stage 'tftp': PXE-T01: File not found missing\.0/);
+    expect(stdout).toMatch(/RRQ missing\.0: refused: there is no such file/);
+    expect(stdout).toMatch(/ok 3 - by its own rule[^]*1 passed, 2 failed/);
+    expect(code).toBe(1);
+  });
+
+  it('no tests: it runs until its machines end', async () => {
+    const off = file('tftp/off.0', Uint8Array.from([...POWER_OFF, 0xf4, 0xeb, 0xfd]));
+    expect(off).toContain('off.0');
+    const lab = LAB.replace('count: 20', 'count: 2').replace(/tests:[^]*/, '').replace('ready.0', 'off.0').replace('other.0', 'off.0');
+    const { code, stdout } = await cli(['lab', 'up', file('off.yaml', lab)]);
+    expect(stdout).toMatch(/ok 1 - ends by itself \(client-1\)[^]*3 passed, 0 failed/);
+    expect(code).toBe(0);
+  });
+
+  it('is ended by a signal', async () => {
+    const io = new FakeIo();
+    io.kind = 'file';
+    io.stdin.end('');
+    const running = runCli(['lab', 'up', file('long.yaml', LAB.replace('count: 20', 'count: 1').replace('/ready for work/', '/never said/').replace('60s', '2000h'))], io);
+    io.signal('SIGINT');
+    setImmediate(() => io.signal('SIGINT'));
+    expect(await running).toBe(130);
+  });
+
+  it.each<[string, string, RegExp]>([
+    ['no file', '', /it must be a map/],
+    ['no machines', 'version: 1', /the lab has no vms/],
+    ['another version', 'version: 2\nvms: {a: {}}', /:1: version: this version reads version 1/],
+    ['an unknown field', 'vms: {a: {imag: x}}', /vms\.a\.imag: there is no such field[^]*fields are image/],
+    ['an unknown switch', 'vms: {a: {boot: net, nics: [{switch: lan}]}}', /there is no switch 'lan'/],
+    ['a switch that is none', 'switches: {lan: {subnet: 10.9.0.0}}\nvms: {a: {image: amd64}}', /is no subnet/],
+    ['a test of nobody', 'vms: {a: {image: amd64}}\ntests: [{vm: b, run: "true"}]', /tests\[0\]\.vm: there is no machine 'b'/],
+    ['a test of nothing', 'vms: {a: {image: amd64}}\ntests: [{vm: a}]', /the test does nothing/],
+    ['a step that is none', 'vms: {a: {image: amd64}}\ntests: [{vm: a, wait: [{serial: x, send: y}]}]', /a step waits or sends/],
+    ['a pattern that is none', 'vms: {a: {image: amd64}}\ntests: [{vm: a, wait: [{serial: /(/}]}]', /no regular expression/],
+    ['TFTP without an address', 'switches: {lan: {tftp: tftp}}\nvms: {a: {image: amd64}}', /TFTP and HTTP need an address/],
+    ['a folder that is not there', 'switches: {lan: {subnet: 10.9.0.0/24, tftp: nowhere}}\nvms: {a: {boot: net, nics: [{switch: lan}]}}', /nowhere' cannot be served/],
+    ['too many machines', 'vms: {a: {image: amd64, count: 1000}}', /from 1 to 64/],
+  ])('refuses %s', async (_, text, message) => {
+    const result = await cli(['lab', 'up', file('wrong.yaml', text)]);
+    expect(result.stderr).toMatch(message);
+    expect(result.code).toBe(125);
+    expect(result.stderr).not.toContain('internal error');
+  });
+});
