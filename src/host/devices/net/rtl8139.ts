@@ -96,6 +96,8 @@ const BMCR_RESET = 0x8000;
 const BMCR_RESTART = 0x0200;
 const BMSR_LINK = 0x0024;
 const MSR_LINKB = 0x04;
+/** In the upper byte; cleared by reading. */
+const CSCR_LINK_CHANGED = 0x08;
 
 const MAC_BYTES = 6;
 const TX_SLOTS = 4;
@@ -183,6 +185,7 @@ export class Rtl8139 extends PciDevice<Rtl8139State> {
   setLink(up: boolean): void {
     if (up === this.#linkUp) return;
     this.#linkUp = up;
+    this.#registers[CSCR + 1] |= CSCR_LINK_CHANGED;
     this.#raise(INT_LINK);
   }
 
@@ -221,6 +224,11 @@ export class Rtl8139 extends PciDevice<Rtl8139State> {
       case CR9346: return (this.#registers[CR9346] & ~CR9346_EEDO) | (this.#mode === MODE_PROGRAM && this.#eeprom.dataOut ? CR9346_EEDO : 0);
       case MSR: return (this.#registers[MSR] & ~MSR_LINKB) | (this.#linkUp ? 0 : MSR_LINKB);
       case BMSR: return this.#registers[BMSR] | (this.#linkUp ? BMSR_LINK : 0);
+      case CSCR + 1: {
+        const value = this.#registers[at];
+        this.#registers[at] &= ~CSCR_LINK_CHANGED;
+        return value;
+      }
       case TSAD:
       case TSAD + 1: return (this.#transmitSummary >>> (8 * (at - TSAD))) & 0xff;
       case ANLPAR:
