@@ -50,7 +50,7 @@ export interface VMOptions extends NetworkOptions, BootDeviceOptions {
   disks?: readonly (string | DiskOptions)[];
   /** Equal seeds give equal runs; 1 by default. */
   seed?: Seed;
-  /** `interp` (default), or `jit`: hot code is compiled. Both give the same run. */
+  /** `jit` (default): hot code is compiled; or `interp`. Both give the same run. */
   engine?: 'interp' | 'jit';
   /** A folder for what the compiler makes: each region's x86 and WebAssembly side by side, and the modules. */
   dumpRegions?: string;
@@ -270,8 +270,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     ...network,
     ...devices,
     seed,
-    engine: oneOf('engine', options.engine, ['interp', 'jit'], 'interp'),
-    dumpRegions: text('dumpRegions', options.dumpRegions),
+    engine: oneOf('engine', options.engine, ['interp', 'jit'], 'jit'),
     time,
     epochSeconds,
     timeoutNs,

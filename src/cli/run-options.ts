@@ -84,7 +84,7 @@ export const addRunOptions = (command: Command): Command =>
     .option('--wall-timeout <time>', 'end the run after this much real time')
     .option('--stop-timeout <time>', 'how long SIGTERM lets the guest finish (default: 10s)')
     .option('--seed <seed>', 'equal seeds give equal runs (default: 1)')
-    .option('--engine <engine>', 'interp, or jit: compile hot code; the results are the same (default: interp)')
+    .option('--engine <engine>', 'interp, or jit: compile hot code; the results are the same (default: jit)')
     .option('--stats', 'say at the end what ran the instructions and what was compiled')
     .option('--dump-regions <folder>', 'write what the compiler makes: guest code and WebAssembly side by side')
     .option('--time <kind>', 'warp, realtime or frozen=DATE (default: warp; at a terminal without a command: realtime)')

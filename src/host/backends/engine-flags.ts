@@ -1,5 +1,9 @@
 import { setFlagsFromString } from 'node:v8';
 
+const V8 = parseInt(process.versions.v8, 10);
+/** V8 complains about flags that it does not know: later ones are left alone until somebody has looked. */
+const NEWEST_KNOWN = 14;
+
 let done = false;
 
 let prepared = false;
@@ -12,6 +16,7 @@ let prepared = false;
 export function prepareRegions(): void {
   if (prepared) return;
   prepared = true;
+  if (V8 > NEWEST_KNOWN) return;
   setFlagsFromString('--experimental-wasm-branch-hinting');
   setFlagsFromString('--wasm-tiering-budget=50000000');
 }
@@ -23,5 +28,5 @@ export function prepareRegions(): void {
 export function tuneEngine(): void {
   if (done) return;
   done = true;
-  if (parseInt(process.versions.v8, 10) < 12) setFlagsFromString('--no-turbo-use-mid-tier-regalloc-for-huge-functions');
+  if (V8 < 12) setFlagsFromString('--no-turbo-use-mid-tier-regalloc-for-huge-functions');
 }
