@@ -271,6 +271,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
     ...devices,
     seed,
     engine: oneOf('engine', options.engine, ['interp', 'jit'], 'jit'),
+    dumpRegions: text('dumpRegions', options.dumpRegions),
     time,
     epochSeconds,
     timeoutNs,
