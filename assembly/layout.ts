@@ -28,9 +28,9 @@ export const CPU_TLB_X: usize = 0x5_0000; // fetch; supervisor, then user, 2048 
 export const CPU_TLB_MISS: usize = 0x6_0000; // never filled: every access takes the slow path (alignment checks, data breakpoints)
 export const CPU_TLB_LOG: usize = 0x7_0000; // addresses of the entries that a CR3 write must drop
 export const TLB_LOG_ENTRIES: u32 = 8192;
-export const CPU_JUMP: usize = 0x8_0000; // jump cache: 8192 entries of 16 bytes { u64 lin, u32 key, u32 block }
-export const JUMP_ENTRIES: u32 = 8192;
-export const CPU_CODE_PAGES: usize = 0xa_0000; // a bit for each linear page, modulo 32,768, that the jump cache may know
+export const CPU_JUMP: usize = 0x8_0000; // jump cache: 16,384 entries of 16 bytes { u64 lin, u32 key, u32 block }
+export const JUMP_ENTRIES: u32 = 16384;
+export const CPU_CODE_PAGES: usize = 0xe_0000; // a bit for each linear page, modulo 32,768, that the jump cache may know
 export const CODE_PAGES_BYTES: usize = 0x1000;
 export const CPU_PCID: usize = 0xc_0000; // 8 translations of address spaces that are put aside, 16 KiB each (mmu/pcid.ts)
 
