@@ -83,7 +83,7 @@ describe.each(IMAGES)('$image with $memory', ({ image, memory, machine, release,
     expect(seen.vulnerabilities.replace('BHI: Vulnerable', '')).not.toMatch(/: vulnerable|unknown/i);
     for (const table of ['APIC', 'DSDT', 'FACP', 'DMI', 'smbios_entry_point', 'vmlet PC']) expect(seen.acpi).toContain(table);
     expect(seen.input).toContain('AT Translated Set 2 keyboard');
-    for (const module of ['virtio_pci', 'virtio_blk', 'virtio_console', 'virtio_rng', 'virtio_net']) expect(seen.modules).toContain(module);
+    for (const module of ['virtio_pci', 'virtio_blk', 'virtio_console', 'virtio_rng']) expect(seen.modules).toContain(module);
     expect(seen.timers).toMatch(/\.resolution: +1 nsecs/);
     expect(seen.timers).toMatch(/hres_active +: 1/);
     expect(seen.tainted.trim()).toBe('0');
