@@ -25,9 +25,6 @@ const WAITING_LEAST: i32 = 0x7000_0000;
 // @ts-ignore: decorator
 @inline function compiled(heat: i32): bool { return heat < 0 || heat > WAITING_LEAST; }
 
-/** Transitions from a region to another one before it is compiled again, with what follows in it: as a multiple of the threshold. */
-const TRANSITIONS: i32 = 15;
-
 /** A block, at Cpu.rip, has been executed often enough. Tells whether it is compiled by now. */
 export function heated(cpu: Cpu, block: usize): bool {
   const j = jit();
@@ -37,7 +34,7 @@ export function heated(cpu: Cpu, block: usize): bool {
   if (!compile(cpu, block, cpu.rip, slot)) return false;
   j.slots++;
   store<u32>(slotInfo(slot), <u32>block);
-  store<i32>(slotInfo(slot), TRANSITIONS * <i32>j.threshold, 4);
+  store<i32>(slotInfo(slot), j.regrowAfter, 4);
   store<i32>(block, WAITING, BLOCK_HEAT);
   if (j.pendingRegions < j.batch && j.at < BODIES + MAX_BODIES) return false;
   install();
@@ -207,11 +204,12 @@ export function releaseSlots(): void {
 }
 
 /** Switches the compiler on: hot blocks after `threshold` executions, `batch` regions in a module, table slots from `slotBase` on. */
-export function enable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32, maxInsns: u32): void {
+export function enable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32, maxInsns: u32, regrowAfter: i32): void {
   const j = jit();
   j.threshold = threshold;
   j.batch = min(max(batch, 1), MAX_BATCH);
   j.maxSlots = min(maxSlots, MAX_SLOTS);
   j.slotBase = slotBase;
   j.maxInsns = maxInsns;
+  j.regrowAfter = regrowAfter;
 }

@@ -78,6 +78,7 @@ export class Jit {
   regrown: u32; // regions that were compiled again with more around them
   grown: u32; // the region at hand is one of those
   maxInsns: u32; // instructions of one region at most, when it is compiled first
+  regrowAfter: i32; // transitions from a region to another one before it is compiled again, with what follows in it
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
   // output
   at: usize;

@@ -29,12 +29,14 @@ export interface JitOptions {
   maxRegions?: number;
   /** Guest instructions in one region at most. */
   maxInstructions?: number;
+  /** How often a region leads to another one before it is compiled again, four times as large. Optimising large functions is dear. */
+  regrowAfter?: number;
   /** Told of every module. */
   onModule?: (module: CompiledModule) => void;
 }
 
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
-export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold: 2000, batch: 64, maxRegions: 16_384, maxInstructions: 200 };
+export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold: 2000, batch: 64, maxRegions: 16_384, maxInstructions: 100, regrowAfter: 10_000_000 };
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
@@ -82,7 +84,7 @@ export class JitLinker {
 
   /** Switches the compiler of a core on, whose `words` these are. */
   enable(exports: WebAssembly.Exports, options: JitOptions = {}): void {
-    const { threshold, batch, maxRegions, maxInstructions } = { ...JIT_DEFAULTS, ...options };
+    const { threshold, batch, maxRegions, maxInstructions, regrowAfter } = { ...JIT_DEFAULTS, ...options };
     const table = exports['table'];
     const start = exports['jitEnable'];
     if (!(table instanceof WebAssembly.Table) || typeof start !== 'function') {
@@ -94,7 +96,7 @@ export class JitLinker {
     this.#table = table;
     const functions = FUNCTIONS.map((name, k) => [`f${k}`, exports[name]] as const);
     this.#imports = { e: { ...Object.fromEntries(functions), m: this.#memory } as WebAssembly.ModuleImports };
-    start(threshold, batch, maxRegions, table.length, maxInstructions);
+    start(threshold, batch, maxRegions, table.length, maxInstructions, regrowAfter);
   }
 
   #install(at: number, length: number, slots: number, count: number): void {

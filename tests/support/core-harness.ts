@@ -137,7 +137,7 @@ export class CoreHarness {
     }
     this.ram = new Uint8Array(this.memory.buffer, this.core.ramBase() >>> 0, ramBytes);
     this.core.init(ramBytes >>> 10);
-    if (engine === 'jit') linker.enable(exports, jit);
+    if (engine === 'jit') linker.enable(exports, { regrowAfter: 20, ...jit });
     this.#cpu = new DataView(this.memory.buffer, this.core.cpuPointer(0) >>> 0, 0x1_0000);
     this.setMode('long64');
     CoreHarness.onCreate?.(this);
