@@ -13,7 +13,7 @@ import { dropRegionsAt, releaseSlots } from "../jit/queue";
 import { jit } from "../jit/state";
 import { patchBehind } from "./mode";
 import {
-  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_LIN, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_NEXT, BLOCK_PHYS2, BLOCK_VALID,
+  BLOCK_HASH_NEXT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_LIN, BLOCK_MODE, BLOCK_PAGE2_NEXT, BLOCK_PAGE_NEXT, BLOCK_PHYS, BLOCK_NEXT, BLOCK_PHYS2, BLOCK_RECORDS, BLOCK_VALID,
 } from "./block-layout";
 
 const NONE: u64 = ~0;
@@ -132,7 +132,7 @@ function newBlock(cpu: Cpu, lin: u64, phys: u64): usize {
   const block = s.arenaNext;
   const page2 = build(cpu, block, lin, phys, 64);
   if (!hostOf(phys) || (page2 != NONE && !hostOf(page2))) return scratchBlock(cpu, 1); // code on the bus is never cached
-  s.arenaNext += BLOCK_HEADER + (<usize>load<u16>(block, 22) + 1) * INSN_BYTES;
+  s.arenaNext += BLOCK_HEADER + (<usize>load<u16>(block, BLOCK_RECORDS) + 1) * INSN_BYTES;
   s.blocksDecoded++;
   const flat = (cpu.mode & Mode.FLAT) != 0 && (cpu.mode & Mode.SIZE) != Mode.CODE16;
   if (flat) store<i32>(block, <i32>jit().threshold, BLOCK_HEAT);

@@ -3,7 +3,7 @@
 import { Cpu, Mode } from "../cpu/state";
 import { Hot } from "../generated/hot";
 import { FUSED_TARGET, INSN_BYTES, Insn } from "../decode/insn";
-import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_NEXT, BLOCK_PHYS, BLOCK_PHYS2, BLOCK_RECORDS } from "../interp/block-layout";
+import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_MODE, BLOCK_NEXT, BLOCK_PHYS, BLOCK_PHYS2, BLOCK_RECORDS } from "../interp/block-layout";
 import { knownBlock, lines } from "../interp/blocks";
 import { mappedFetch } from "../mmu/access";
 import { goesOn } from "./int-ops";
@@ -182,7 +182,7 @@ export function growRegion(cpu: Cpu, entry: usize, rip: u64): void {
   j.pages = 0;
   j.contexts = 1;
   j.insns = 0;
-  j.mode = load<u32>(entry, 16);
+  j.mode = load<u32>(entry, BLOCK_MODE);
   j.code64 = (j.mode & Mode.SIZE) == Mode.CODE64 ? 1 : 0;
   const phys = load<u64>(entry, BLOCK_PHYS);
   j.entryLin = rip;
