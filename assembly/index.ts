@@ -131,7 +131,7 @@ export function jitCounter(which: u32): f64 {
     case 5: return <f64>j.dropped;
     case 6: return <f64>j.entries;
     case 7: return <f64>j.executed;
-    case 8: return <f64>j.slots;
+    case 8: return <f64>j.slots - <f64>j.pendingRegions; // those that wait have a slot and are not live
     default: return which >= 16 && which < 16 + Left.COUNT ? <f64>load<u64>(EXITS + (<usize>(which - 16) << 3)) : 0;
   }
 }
