@@ -9,6 +9,7 @@ import { type EgressOptions, EgressPolicy } from './egress.js';
 import { FlowLog } from './flow.js';
 import { decodeIcmp, ICMP_ECHO, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, UNREACHABLE_PROTOCOL } from './icmp.js';
 import { IpHost, type UdpHandler } from './ip-host.js';
+import { Ipv6Host } from './ipv6-host.js';
 import { decodeIpv4Options, type Ipv4Packet, OPTION_LSRR, OPTION_SSRR, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from './ipv4.js';
 import { type NatContext, type NatLimits, TcpNat, UdpNat } from './nat.js';
 import { type Published, Publisher, type PublishRule, parsePublish } from './publish.js';
@@ -69,6 +70,7 @@ const defaultMac = (ip: Ipv4): Mac => Uint8Array.of(0x52, 0x55, ip >>> 24, ip >>
 /** The way out of a virtual network: its router, its name server, and a place for further services. */
 export class Gateway {
   readonly host: IpHost;
+  readonly ipv6: Ipv6Host;
   readonly zone: DnsZone;
   readonly dns: DnsService;
   readonly flows: FlowLog;
@@ -94,6 +96,7 @@ export class Gateway {
       ...(options.tcp === undefined ? {} : { tcp: options.tcp }),
       ...(options.warn === undefined ? {} : { warn: options.warn }),
     });
+    this.ipv6 = new Ipv6Host(this.host);
     this.flows = new FlowLog(this.host.clock, options.flowLog);
     const { sockets } = options;
     this.policy = new EgressPolicy(options, () => sockets?.ownAddresses() ?? []);

@@ -6,7 +6,7 @@ import {
 } from './address.js';
 import { ARP_REPLY, ARP_REQUEST, type ArpPacket, decodeArp, encodeArp } from './arp.js';
 import { NO_BYTES, putU16 } from './bytes.js';
-import { decodeEthernet, encodeEthernet, ETHERNET_HEADER_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4 } from './ethernet.js';
+import { decodeEthernet, encodeEthernet, ETHERNET_HEADER_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
 import {
   decodeIcmp, encodeIcmp, ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_UNREACHABLE, icmpError, type IcmpMessage, isIcmpError, quotedPorts, UNREACHABLE_FRAGMENTATION_NEEDED,
   UNREACHABLE_PORT, UNREACHABLE_PROTOCOL,
@@ -123,6 +123,8 @@ export class IpHost {
   onEchoReply: ((src: Ipv4, message: IcmpMessage) => void) | undefined;
   /** Datagrams to this host for which no port is bound; true when dealt with. */
   onUnboundUdp: ((datagram: UdpDatagram, packet: Ipv4Packet) => boolean) | undefined;
+  /** IPv6 packets to this station or to groups; without it they are ignored. */
+  onIpv6: ((packet: Uint8Array, srcMac: Mac) => void) | undefined;
   readonly #port: FramePort;
   readonly #offloads: boolean;
   readonly #random: Random;
@@ -312,8 +314,13 @@ export class IpHost {
     this.#emit(frame);
   }
 
+  /** Sends a frame of another protocol. */
+  sendFrame(dst: Mac, type: number, payload: Uint8Array): void {
+    this.#emit(encodeEthernet({ dst, src: this.mac, tags: [], type, payload }));
+  }
+
   #sendArp(dst: Mac, packet: Omit<ArpPacket, 'senderMac'>): void {
-    this.#emit(encodeEthernet({ dst, src: this.mac, tags: [], type: ETHERTYPE_ARP, payload: encodeArp({ ...packet, senderMac: this.mac }) }));
+    this.sendFrame(dst, ETHERTYPE_ARP, encodeArp({ ...packet, senderMac: this.mac }));
   }
 
   #askFor(address: Ipv4): void {
@@ -338,6 +345,7 @@ export class IpHost {
     if (otherVlan || (!group && !sameMac(frame.dst, this.mac))) this.stats.ignored++;
     else if (frame.type === ETHERTYPE_ARP) this.#receiveArp(frame.payload);
     else if (frame.type === ETHERTYPE_IPV4) this.#receiveIp(frame.payload, frame.src, group);
+    else if (frame.type === ETHERTYPE_IPV6 && this.onIpv6 !== undefined) this.onIpv6(frame.payload, frame.src);
     else this.stats.ignored++;
   }
 

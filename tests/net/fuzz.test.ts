@@ -7,6 +7,7 @@ import { decodeEthernet, encodeEthernet } from '../../src/net/ethernet.js';
 import { Gateway } from '../../src/net/gateway.js';
 import { decodeIcmp, encodeIcmp, icmpEcho } from '../../src/net/icmp.js';
 import { decodeIpv4, decodeIpv4Options, encodeIpv4, type Ipv4Packet } from '../../src/net/ipv4.js';
+import { ALL_ROUTERS, decodeIcmpv6, decodeIpv6, decodeNdpOptions, encodeIcmpv6, encodeIpv6, linkLocal, NEXT_ICMPV6, ROUTER_SOLICITATION } from '../../src/net/ipv6.js';
 import { PcapngWriter, readCapture } from '../../src/net/pcapng.js';
 import { concat } from '../../src/net/bytes.js';
 import { decodeTcp, encodeTcp, SYN } from '../../src/net/tcp/segment.js';
@@ -41,12 +42,24 @@ const tcp = encodeTcp({ srcPort: 1000, dstPort: 53, seq: 1, ack: 0, flags: SYN, 
 const udp = encodeUdp({ srcPort: 1000, dstPort: 53, payload: encodeDns(dnsQuery(1, 'a.lab', DNS_A)) as Uint8Array }, SRC, DST);
 const arp = encodeArp({ operation: 1, senderMac: mac(15), senderIp: SRC, targetMac: mac(0), targetIp: DST });
 
+const soliciting = linkLocal(mac(15));
+const ipv6 = encodeIpv6({
+  src: soliciting, dst: ALL_ROUTERS, nextHeader: NEXT_ICMPV6, hopLimit: 255,
+  payload: encodeIcmpv6({ type: ROUTER_SOLICITATION, code: 0, body: concat([new Uint8Array(4), Uint8Array.of(1, 1), mac(15)]) }, soliciting, ALL_ROUTERS),
+});
+const readIpv6 = (bytes: Uint8Array): unknown => {
+  const packet = decodeIpv6(bytes);
+  const message = packet && decodeIcmpv6(packet, true);
+  return message && decodeNdpOptions(message.body.subarray(4));
+};
+
 const decoders: [string, Uint8Array, (bytes: Uint8Array) => unknown][] = [
   ['Ethernet', encodeEthernet({ dst: mac(1), src: mac(2), tags: [{ tpid: 0x8100, tci: 5 }], type: 0x800, payload: bytesOf('abc') }), decodeEthernet],
   ['ARP', arp, decodeArp],
   ['IPv4', ipv4(17, udp), decodeIpv4],
   ['IPv4 options', Uint8Array.of(7, 7, 4, 1, 2, 3, 4, 0x94, 4, 0, 0, 0), decodeIpv4Options],
   ['ICMP', encodeIcmp(icmpEcho(1, 2, pattern(20))), decodeIcmp],
+  ['IPv6', ipv6, readIpv6],
   ['UDP', udp, bytes => decodeUdp(bytes, SRC, DST)],
   ['TCP', tcp, bytes => decodeTcp(bytes, SRC, DST)],
   ['DNS', dns, decodeDns],
@@ -78,6 +91,7 @@ describe('what comes from the wire', () => {
       frame(0x800, ipv4(6, tcp, { dst: ip('8.8.8.8') })),
       frame(0x800, ipv4(1, encodeIcmp(icmpEcho(1, 2, pattern(20))))),
       frame(0x800, ipv4(17, udp.subarray(0, 24), { moreFragments: true })),
+      frame(0x86dd, ipv6),
     ];
     const random = new Random(99);
     for (const seed of seeds) port.onFrame?.(seed);
