@@ -22,8 +22,9 @@ const MAX_BODIES: usize = 0x20_0000;
 const WAITING: i32 = 0x7fff_0000;
 const WAITING_LEAST: i32 = 0x7000_0000;
 
+/** Whether a block of that heat is the entry of a region, live or waiting. */
 // @ts-ignore: decorator
-@inline function compiled(heat: i32): bool { return heat < 0 || heat > WAITING_LEAST; }
+@inline export function compiled(heat: i32): bool { return heat < 0 || heat > WAITING_LEAST; }
 
 /** A block, at Cpu.rip, has been executed often enough. Tells whether it is compiled by now. */
 export function heated(cpu: Cpu, block: usize): bool {

@@ -7,6 +7,7 @@ import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_HEAT, BLOCK_LENGTH, BLOCK_MODE, BLOCK_
 import { knownBlock, lines } from "../interp/blocks";
 import { mappedFetch } from "../mmu/access";
 import { goesOn } from "./int-ops";
+import { compiled } from "./queue";
 import {
   CONTEXT_CALLEE, CONTEXT_DEPTH, CONTEXT_PARENT, CONTEXT_RETURN, MAX_CONTEXTS, MAX_NODES, MAX_PAGES, NODE_BLOCK, NODE_CONTEXT, NODE_DELTA,
   NODE_FALL, NODE_HEADER, NODE_IDOM, NODE_PAGE, NODE_PAGE2, NODE_PATH, NODE_PLACE, NODE_TAKEN, NODE_WAYS, NO_NODE, ORDER, PAGE_DELTA, PAGE_LINES,
@@ -98,7 +99,7 @@ function reachDelta(cpu: Cpu, far: i64, context: u32): u32 {
   const block = knownBlock(phys, j.mode);
   if (!block) return NO_NODE;
   const heat = load<i32>(block, BLOCK_HEAT);
-  if (heat > 0 && <u32>heat > j.threshold - (j.threshold >> 4)) return NO_NODE;
+  if (heat > 0 && !compiled(heat) && <u32>heat > j.threshold - (j.threshold >> 4)) return NO_NODE;
   if (j.insns + <u32>load<u16>(block, BLOCK_COUNT) > (j.grown ? j.maxInsns << 2 : j.maxInsns)) return NO_NODE;
   let page2 = NO_NODE;
   if (load<u64>(block, BLOCK_PHYS2) != ~0) {
