@@ -12,7 +12,7 @@ export interface NetbootOptions {
   /** A kernel to boot without a loader: a file of this host, or a path in the folder. */
   kernel?: string;
   initrd?: string | readonly string[];
-  /** The kernel's command line. */
+  /** The kernel's command line; with a boot loader, words for every kernel that its configuration (PXELINUX, GRUB, iPXE) in the folder starts. */
   append?: string;
   /** An iPXE script or a kernel to load by HTTP. Guests reach this host's loopback by the gateway's address; the URL is changed accordingly. */
   url?: string;
@@ -30,6 +30,8 @@ export interface NetbootPlan {
   /** Files that the ROM's own loader fetches. */
   readonly loader: { readonly kernel: string; readonly initrd: readonly string[] } | undefined;
   readonly cmdline: string;
+  /** Words for the kernels that loaders' configurations start. */
+  readonly kernelWords: string | undefined;
   /** Destinations outside that guests must reach. */
   readonly allow: readonly string[];
 }
@@ -76,7 +78,8 @@ export const planNetboot = (options: NetbootOptions, gateway: string): NetbootPl
   const ways = [file !== undefined && 'a boot file', kernel !== undefined && 'a kernel', url !== undefined && 'an URL'].filter(way => way !== false);
   if (ways.length > 1) throw configError(`netboot: ${ways.join(' and ')} were given`, 'use one of them');
   if (initrd.length > 0 && kernel === undefined) throw configError('netboot: an initrd was given without a kernel', 'add --kernel FILE');
-  if (options.append !== undefined && kernel === undefined && url === undefined) throw configError('netboot: a command line was given without a kernel', 'a boot loader has its own configuration');
+  if (options.append !== undefined && kernel === undefined && url === undefined && tftp === undefined) throw configError('netboot: a command line was given without a kernel', 'add --kernel FILE, or --tftp FOLDER with a boot loader that has a configuration');
+  if (options.append !== undefined && /[\u0000-\u001f]/.test(options.append)) throw configError('netboot: the command line holds a control character', 'write it in one line');
   if (tftp !== undefined && !(statSync(tftp, { throwIfNoEntry: false })?.isDirectory() ?? false)) throw configError(`netboot: the folder '${tftp}' cannot be served: it is no folder`, 'check the path');
   if (ways.length === 0 && rules.length === 0) {
     if (tftp === undefined) throw configError('netboot: there is nothing to boot', 'give --tftp FOLDER --file LOADER, --kernel FILE or --http URL');
@@ -86,7 +89,8 @@ export const planNetboot = (options: NetbootOptions, gateway: string): NetbootPl
   if (file !== undefined && tftp === undefined) throw configError(`netboot: the boot file '${file}' is in no folder`, 'add --tftp FOLDER');
   const files = new Map<string, Uint8Array>();
   const cmdline = options.append ?? DEFAULT_CMDLINE;
-  const base = { tftp, files, cmdline };
+  const kernelWords = kernel === undefined && url === undefined && options.append !== '' ? options.append : undefined;
+  const base = { tftp, files, cmdline, kernelWords };
   if (kernel !== undefined) {
     const place = (path: string, what: string, name: string): string => {
       if (tftp !== undefined && isFile(join(tftp, path))) return path;

@@ -12,6 +12,8 @@ import { udpPorts } from './net/udp-ports.js';
 import type { Booter } from './pxe/booter.js';
 import type { DhcpServerOptions } from './pxe/dhcp/server.js';
 import { type FileSource, layeredFiles, VirtualFiles } from './pxe/files.js';
+import { printable } from './pxe/bytes.js';
+import { withKernelWords } from './pxe/kernel-words.js';
 import { HttpFileService } from './pxe/http/files.js';
 import { formatEvent, type PxeEvent, PxeJournal } from './pxe/log.js';
 import { RuleBooter, type RuleBooterOptions } from './pxe/rule-booter.js';
@@ -32,6 +34,8 @@ export interface BootServerOptions extends Omit<RuleBooterOptions, 'httpUrl'> {
   readonly http?: string;
   /** Files in memory, served by both. */
   readonly files?: ReadonlyMap<string, Uint8Array | string>;
+  /** Words for every kernel that a loader's configuration in the folders starts. */
+  readonly kernelWords?: string;
   /** Clients that speak HTTP are given URLs of our server. */
   readonly preferHttp?: boolean;
   readonly onEvent?: (event: PxeEvent) => void;
@@ -45,6 +49,7 @@ export class BootServer {
   readonly #httpFiles: FileSource;
   readonly #closers: (() => void)[] = [];
   #address: string | undefined;
+  #clock: Clock | undefined;
 
   /** Throws ERR_VMLET_CONFIG when a folder cannot be served. */
   constructor(options: BootServerOptions) {
@@ -54,10 +59,18 @@ export class BootServer {
     const rules = new RuleBooter({ ...options, httpUrl: options.preferHttp ? path => `http://${this.#address}/${path.split('/').map(encodeURIComponent).join('/')}` : undefined });
     rules.files(generated);
     this.booter = rules;
-    const tftp = options.tftp === undefined ? undefined : new FileTree(options.tftp);
-    const http = options.http === undefined ? undefined : new FileTree(options.http);
+    const tree = (root: string | undefined): FileSource | undefined => (root === undefined ? undefined : this.#withWords(new FileTree(root), options.kernelWords));
+    const tftp = tree(options.tftp);
+    const http = tree(options.http);
     this.#tftpFiles = layeredFiles([generated, ...(tftp ? [tftp] : [])]);
     this.#httpFiles = layeredFiles([generated, ...(http ? [http] : []), ...(tftp ? [tftp] : [])]);
+  }
+
+  #withWords(files: FileSource, words: string | undefined): FileSource {
+    if (words === undefined) return files;
+    return withKernelWords(files, words, (path, count, { address, service }) => {
+      this.journal.event({ atNs: this.#clock?.now ?? 0, service, outcome: 'note', client: address, what: printable(path), reason: `${count} kernel line${count === 1 ? '' : 's'} with '${printable(words)}' at the end` });
+    });
   }
 
   /** What a DHCP server needs to give out boot files. */
@@ -70,6 +83,7 @@ export class BootServer {
     const { clock } = host;
     const ports = udpPorts(host);
     this.#address = ports.address;
+    this.#clock = clock;
     const tftp = new TftpServer({ host: ports, clock, files: this.#tftpFiles, log: this.journal });
     this.#closers.push(() => tftp.close());
     this.#closers.push(serveHttp(host.tcp, HTTP_PORT, new HttpFileService({ clock, files: this.#httpFiles, log: this.journal }), host.address));
@@ -168,6 +182,7 @@ export class MachineNetboot {
       tftp: plan.tftp,
       files: plan.files,
       rules: plan.rules,
+      kernelWords: plan.kernelWords,
       ipxeLoaders: plan.ipxeLoader === undefined ? undefined : { bios: plan.ipxeLoader },
       onEvent: event => onLine?.(`${seconds(event.atNs)} ${formatEvent(event)}`),
     });
@@ -206,7 +221,14 @@ export class MachineNetboot {
     const refused = (this.server?.journal.events ?? []).filter(({ outcome }) => outcome === 'refused' || outcome === 'failed' || outcome === 'ignored').at(-1);
     const said = refused === undefined ? '' : `; the last refusal: ${formatEvent(refused)}`;
     if (failure !== undefined) return { stage, failure, text: `the network boot failed at the stage '${stage}': ${failure.code}: ${failure.title} ${failure.reason}${said}` };
-    return { stage, failure, text: stage === 'loader' ? `the boot loader had started${said}` : `the network boot came as far as the stage '${stage}'${said}` };
+    return { stage, failure, text: stage === 'loader' ? `the boot loader had started${this.#silence}${said}` : `the network boot came as far as the stage '${stage}'${said}` };
+  }
+
+  /** A loader that gives the network stack back has a kernel to start. */
+  get #silence(): string {
+    if (this.#client?.rom.calls.has('UNLOAD_STACK') !== true) return '';
+    const { kernelWords } = this.#options.plan ?? {};
+    return ` and let the network go, as before it starts a kernel${kernelWords?.includes('console=') === true ? '' : "; a kernel that says nothing may lack console=ttyS0 (--append 'console=ttyS0')"}`;
   }
 
   close(): void {

@@ -48,6 +48,8 @@ export class RunSession {
   #stateHash: string | null = null;
   #quit = false;
   #expected = false;
+  /** What the next answer waits for. */
+  #waitsFor: RegExp | undefined;
 
   constructor(plan: RunPlan, context: CliContext, internals?: VMInternals) {
     this.#plan = plan;
@@ -182,20 +184,32 @@ export class RunSession {
         void vm.stop();
       },
     });
-    const { expect } = this.#plan;
-    const heard = expect && vm.serial.expect(expect, { timeout: '2000h' }).then(
-      () => {
-        this.#expected = true;
-        return vm.stop();
-      },
-      () => undefined,
-    );
+    const heard = this.#converse(vm);
     try {
       const exit = await vm.wait();
       await heard;
       return await this.#died(exit);
     } finally {
       detach();
+    }
+  }
+
+  /** Types the answers, then waits for what is expected; ends with the machine. */
+  async #converse(vm: VM): Promise<void> {
+    const { expect, answers = [] } = this.#plan;
+    try {
+      for (const { pattern, keys } of answers) {
+        this.#waitsFor = pattern;
+        await vm.serial.expect(pattern, { timeout: '2000h' });
+        vm.serial.send(keys);
+      }
+      this.#waitsFor = undefined;
+      if (expect === undefined) return;
+      await vm.serial.expect(expect, { timeout: '2000h' });
+      this.#expected = true;
+      await vm.stop();
+    } catch {
+      // The machine ended first.
     }
   }
 
@@ -208,7 +222,7 @@ export class RunSession {
 
   #verdict(exit: VMExit): Outcome {
     const hasCommand = this.#plan.command !== undefined;
-    const { text } = exit;
+    const text = this.#waitsFor === undefined ? exit.text : `${exit.text}; the console never said ${String(this.#waitsFor)}`;
     const reason = reasonOf(exit);
     if (this.#expected) return { reason: 'exit', exitCode: ExitCode.OK, text: `the console said ${String(this.#plan.expect)}` };
     if (this.#quit) return { reason: 'interrupted', exitCode: ExitCode.OK, text: 'the console was left' };

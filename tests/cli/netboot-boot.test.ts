@@ -47,6 +47,16 @@ describe.skipIf(!hasCore)('netboot boot', () => {
     expect(never).toMatchObject({ code: 124, stderr: expect.stringContaining('the boot loader had started') });
   });
 
+  it('types answers in their order, each when its text has come, and says which one never did', async () => {
+    // Says '?', waits for a key and ends with it; once more when it is a letter.
+    file('ask.0', Uint8Array.of(0xb4, 0x0e, 0xb0, 0x3f, 0xcd, 0x10, 0xb4, 0, 0xcd, 0x16, 0x3c, 0x40, 0x77, 0xf2, 0xe6, 0xf4, 0xf4));
+    const asked = await boot('--tftp', folder, '--file', 'ask.0', '-m', '32M', '--debug-exit', '0xf4', '--answer', '?=x', '--answer', '/\\?/=\\r');
+    expect(asked.code, asked.stderr).toBe((0x0d << 1) | 1);
+    const never = await boot('--tftp', folder, '--file', 'ask.0', '-m', '32M', '--answer', 'no such text=\\x03', '-T', '5s');
+    expect(never.stderr).toMatch(/5\.\d+ s of guest time is over; the console never said \/no such text\//);
+    expect(never.code).toBe(124);
+  });
+
   it('a client that fails says at which stage, who refused it and why: never a bare timeout', async () => {
     const report = join(folder, 'failed.json');
     const { code, stdout, stderr } = await boot('--tftp', folder, '--file', 'nothing.0', '-m', '32M', '--result', report);
@@ -106,6 +116,10 @@ describe.skipIf(!hasCore)('netboot boot', () => {
     ['HTTPS', ['--http', 'https://127.0.0.1/x', '--ipxe', '/dev/null'], /has no https/],
     ['an iPXE that is not there', ['--http', 'http://127.0.0.1/x', '--ipxe', '/no/ipxe'], /no iPXE loader at \/no\/ipxe/],
     ['a pattern that is none', ['--tftp', '.', '--file', 'x', '--expect', '/(/'], /--expect/],
+    ['words for no kernel', ['--append', 'quiet'], /a command line was given without a kernel[^]*--tftp FOLDER/],
+    ['words of two lines', ['--tftp', '.', '--file', 'x', '--append', 'a\nb'], /the command line holds a control character/],
+    ['an answer without keys', ['--tftp', '.', '--file', 'x', '--answer', 'boot:'], /'boot:' is not TEXT=KEYS[^]*install/],
+    ['an answer to a pattern that is none', ['--tftp', '.', '--file', 'x', '--answer', '/(/=x'], /--answer: /],
     ['rules that are wrong', ['--rules', '/no/rules.yaml'], /rules file \/no\/rules\.yaml cannot be read/],
   ])('refuses %s', async (_, args, message) => {
     const result = await boot(...args);

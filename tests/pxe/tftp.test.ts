@@ -281,17 +281,19 @@ describe('TFTP server limits', () => {
     expect(it.server.activeTransfers).toBe(0);
   });
 
-  it('limits the rate of errors', () => {
+  it('limits the rate of errors, and says in the log which it did not send', () => {
     const it = lab();
     const client = rawClient(it.wire);
-    for (let i = 0; i < 100; i++) client.ask(`missing-${i}`);
+    for (let i = 0; i < 300; i++) client.ask(`missing-${i}`);
     it.wire.run(10);
-    // A loader's probes get through at once; then it is five a second.
-    expect(client.received.length).toBe(20);
+    // A loader's probes get through at once; then it is twenty a second.
+    expect(client.received.length).toBe(100);
+    expect(it.journal.events[99].reason).toBe('there is no such file');
+    expect(it.journal.events[100].reason).toBe('there is no such file; no answer, after too many errors for this address');
     it.wire.run(990);
-    for (let i = 0; i < 100; i++) client.ask(`again-${i}`);
+    for (let i = 0; i < 300; i++) client.ask(`again-${i}`);
     it.wire.run(10);
-    expect(client.received.length).toBe(25);
+    expect(client.received.length).toBe(120);
   });
 
   it('answers only those it may', () => {

@@ -17,6 +17,8 @@ export interface RunPlan {
   stopTimeoutMs: number;
   /** The run ends well when the console says this, and only then. */
   expect?: RegExp;
+  /** What is typed when the console says something, in this order. */
+  answers?: readonly { readonly pattern: RegExp; readonly keys: string }[];
 }
 
 /** Whether there is something to boot from and nothing that starts without firmware. */

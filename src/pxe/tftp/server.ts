@@ -37,7 +37,7 @@ export interface TftpServerOptions {
   readonly perSource?: number;
   /** Transfers at once for all; default 50. */
   readonly maxTransfers?: number;
-  /** ERROR packets a second for one address; default 5, and four times as many at once, as loaders probe for their configuration. */
+  /** ERROR packets a second for one address; default 20, and five times as many at once: loaders probe for dozens of names, and wait where they hear nothing. */
   readonly errorsPerSecond?: number;
   /** Allows write requests for new files of at most so many bytes, where the files can be created. */
   readonly writes?: { readonly maxBytes: number };
@@ -69,7 +69,7 @@ export class TftpServer {
   constructor(options: TftpServerOptions) {
     this.#options = options;
     this.#deadlines = new Deadlines(options.clock);
-    this.#errors = new KeyedRateLimit(options.errorsPerSecond ?? 5, 4 * (options.errorsPerSecond ?? 5));
+    this.#errors = new KeyedRateLimit(options.errorsPerSecond ?? 20, 5 * (options.errorsPerSecond ?? 20));
     this.#endpoint = options.endpoint ?? options.host.bind(options.port ?? TFTP_PORT);
     this.#endpoint.onMessage = (from, bytes) => this.#receive(from, bytes);
   }
@@ -116,8 +116,8 @@ export class TftpServer {
     const what = `${request.op.toUpperCase()} ${printable(request.file)}`;
     const refuse = (code: number, message: string, reason = message): void => {
       this.counters.refused++;
-      this.#log(from, what, 'refused', reason);
-      this.#error(from, code, message);
+      const told = this.#error(from, code, message);
+      this.#log(from, what, 'refused', told ? reason : `${reason}; no answer, after too many errors for this address`);
     };
     const busy = this.#busy(from);
     if (busy !== undefined) {
@@ -196,8 +196,11 @@ export class TftpServer {
     return own >= perSource ? `${perSource} transfers to this address are running` : undefined;
   }
 
-  #error(to: UdpAddress, code: number, message: string): void {
-    if (this.#errors.take(to.address, this.#options.clock.now)) this.#endpoint.send(to, encodeTftp({ op: 'error', code, message }));
+  /** Whether it was sent. */
+  #error(to: UdpAddress, code: number, message: string): boolean {
+    if (!this.#errors.take(to.address, this.#options.clock.now)) return false;
+    this.#endpoint.send(to, encodeTftp({ op: 'error', code, message }));
+    return true;
   }
 
   #log(from: UdpAddress, what: string, outcome: PxeOutcome, reason?: string): void {
