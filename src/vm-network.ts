@@ -28,6 +28,9 @@ const LEASE_SECONDS = 30 * 86_400;
 /** What a frame takes to a card, as in a lab: an answer at the very instruction that asks would keep senders from gathering data. */
 const LATENCY_NS = 50_000;
 
+/** Stations behind the cable of one machine, bridges and containers in it included: no machine can take all addresses of a network. */
+const MACS_PER_CABLE = 64;
+
 /** A locally administered address that is a hash of seed, machine and index, and not among `taken`; it is added there. */
 export const allocateMac = (seed: Seed, machine: string, index: number, taken: Set<string>): Mac => {
   for (let attempt = 0; ; attempt++) {
@@ -118,8 +121,8 @@ export class VirtualNetwork {
   }
 
   /** A socket of the switch for a card. */
-  connect(options?: SwitchPortOptions): SwitchPort {
-    return this.switch.connect(options);
+  connect(options: SwitchPortOptions = {}): SwitchPort {
+    return this.switch.connect({ macLimit: MACS_PER_CABLE, ...options });
   }
 
   /** Publishes ports of the host; rejects with ERR_VMLET_CONFIG when one cannot be opened, and then none stays open. */
