@@ -12,6 +12,7 @@ import {
 } from "./int-misc";
 import { plain } from "./int-operand";
 import { emitDouble, emitShift } from "./int-shift";
+import { emitRepeated } from "./string";
 import { jit } from "./state";
 
 /** Emits an operation that does not end its block in line; false when it stays a call. */
@@ -107,6 +108,7 @@ export function goesOn(op: u32): bool {
 
 /** Emits a block-ending operation in line, but for the way on; false when it stays a call. */
 export function emitThickEnd(i: Insn): bool {
+  if (emitRepeated(i)) return true;
   const n = <i32>i.op - <i32>OP_THICK_END;
   if ((n != ThickEnd.CLI && n != ThickEnd.STI) || !(jit().mode & Mode.FLAT)) return false;
   emitInterruptFlag(n == ThickEnd.STI);

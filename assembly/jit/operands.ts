@@ -61,7 +61,8 @@ export namespace Fn {
   export const SSE: u32 = 11;
   export const VECTOR: u32 = 12;
   export const X87: u32 = 13;
-  export const COUNT: u32 = 14;
+  export const STRING: u32 = 14;
+  export const COUNT: u32 = 15;
 }
 
 // @ts-ignore: decorator
@@ -238,16 +239,20 @@ export function pushAddress(i: Insn, mask: bool): void {
 
 /** Writes registers and flags back, so that the record is exact; the locals stay what they are. */
 export function spill(): void {
+  spillRegisters(0xffff);
+  spillXmm();
+  spillFlags();
+}
+/** Writes the general registers among `some`, by number, back. */
+export function spillRegisters(some: u32): void {
   const j = jit();
   for (let n: u32 = 0; n < 16; n++) {
-    if (!((j.dirty >> n) & 1)) continue;
+    if (!((j.dirty & some) >> n & 1)) continue;
     get(L.CPU);
     get(L.GPR + n);
     if (!j.wide) op(W.I64_EXTEND_U);
     mem(W.I64_STORE, n << 3);
   }
-  spillXmm();
-  spillFlags();
 }
 
 /** The last parameters of the core's functions: block, budget behind it, instruction pointer of the block. */

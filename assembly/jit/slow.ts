@@ -12,6 +12,7 @@ import { dispatch, dispatchEnd } from "../ops/dispatch";
 import { Hot } from "../generated/hot";
 import { rdtsc } from "../ops/system";
 import { divWide, mulOverflows } from "../ops/muldiv";
+import { quick } from "../ops/string-quick";
 import { lines } from "../interp/blocks";
 import { BOUNCE, Left, countExit } from "./state";
 
@@ -91,6 +92,9 @@ export function jitEndOn(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, 
   dispatchEnd(cpu, ip, op - 0x2000);
   return u32(cpu.leave != 0 || cpu.left != left || cpu.rip != next || cpu.jumpKey != key || cpu.tlbRead != read || cpu.tlbWrite != write);
 }
+
+/** A repeated string instruction whose registers are in the record: a `Quick`. */
+export function jitString(cpu: Cpu, ip: usize): u32 { return quick(cpu, changetype<Insn>(ip)); }
 
 export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }
 

@@ -1,18 +1,17 @@
-// String instructions (SDM vol. 2, REP). A repeated one does at most PASS bytes, then leaves the instruction pointer on itself, so that
-// interrupts get in; each pass counts as one instruction. Where a pass ends depends only on addresses, sizes and counts. Inside a pass,
-// elements that stay in one page of plain RAM are moved in bulk; the registers are exact whenever an access can fault.
+// String instructions (SDM vol. 2, REP). A repeated one goes on to the next multiple of PASS of its destination's index (of the source's for LODS),
+// then leaves the instruction pointer on itself, so that interrupts get in; each pass counts as one instruction. So where a pass ends does not
+// depend on where it was resumed. Inside a pass, elements that stay in one page of plain RAM are moved in bulk; the registers are exact whenever
+// an access can fault. What needs no segment checks and does not fault is done by string-quick.ts, for both engines.
 import { Cpu, DF, Lazy, Mode, Seg, TF, getReg, segAttr, segLimit, setReg } from "../cpu/state";
 import { lazyFlags } from "../cpu/flags";
 import { Insn, asz, osz, rep, seg, thisRip } from "../decode/insn";
 import { memLin, ramRead, ramWrite, readLin, writeLin } from "../mmu/access";
+import { compareRun, copyRun, fillRun, log2, scanRun } from "./string-bulk";
+import { Quick, isQuick, passElements, quick } from "./string-quick";
 
-const PASS: u32 = 4096;
 const RCX: u32 = 8;
 const RSI: u32 = 48;
 const RDI: u32 = 56;
-
-// @ts-ignore: decorator
-@inline function log2<T>(): u64 { return sizeof<T>() == 1 ? 0 : sizeof<T>() == 2 ? 1 : sizeof<T>() == 4 ? 2 : 3; }
 
 /** Index or count register by address size. */
 // @ts-ignore: decorator
@@ -31,11 +30,9 @@ const RDI: u32 = 56;
 // @ts-ignore: decorator
 @inline function stepOf<T>(cpu: Cpu): i64 { return cpu.eflags & DF ? -<i64>sizeof<T>() : <i64>sizeof<T>(); }
 
-/** Bytes that one pass may do: a single element while somebody watches each one. */
+/** Elements of the pass that begins or goes on at `off`. */
 // @ts-ignore: decorator
-@inline function passBytes<T>(cpu: Cpu): u32 {
-  return (cpu.eflags & TF) != 0 || (cpu.dr7 & 0xff) != 0 ? <u32>sizeof<T>() : PASS;
-}
+@inline function passOf<T>(cpu: Cpu, off: u64, count: u64): u64 { return passElements(cpu, off, count, log2<T>()); }
 
 /** The same instruction again. */
 function again(cpu: Cpu, i: Insn): void {
@@ -61,127 +58,6 @@ function span<T>(cpu: Cpu, s: u32, off: u64, lin: u64, width: u32, step: i64, n:
   }
   if (width == 1) n = min(n, (0x1_0000_0000 - off) >> log2<T>());
   else if (width == 0) n = min(n, (0x1_0000 - off) >> log2<T>());
-  return n;
-}
-
-// ---- bulk work on plain RAM; the addresses are those of the first element ----
-
-/** Copies up to 64 bytes, everything read before anything is written. */
-// @ts-ignore: decorator
-@inline function copySmall(to: usize, from: usize, bytes: usize): void {
-  const toEnd = to + bytes, fromEnd = from + bytes;
-  if (bytes >= 16) {
-    const a = v128.load(from), d = v128.load(fromEnd - 16);
-    if (bytes > 32) {
-      const b = v128.load(from, 16), c = v128.load(fromEnd - 32);
-      v128.store(to, b, 16);
-      v128.store(toEnd - 32, c);
-    }
-    v128.store(to, a);
-    v128.store(toEnd - 16, d);
-  } else if (bytes >= 8) {
-    const a = load<u64>(from), b = load<u64>(fromEnd - 8);
-    store<u64>(to, a);
-    store<u64>(toEnd - 8, b);
-  } else if (bytes >= 4) {
-    const a = load<u32>(from), b = load<u32>(fromEnd - 4);
-    store<u32>(to, a);
-    store<u32>(toEnd - 4, b);
-  } else {
-    const a = load<u8>(from), b = load<u8>(from + (bytes >> 1)), c = load<u8>(fromEnd - 1);
-    store<u8>(to, a);
-    store<u8>(to + (bytes >> 1), b);
-    store<u8>(toEnd - 1, c);
-  }
-}
-
-/** Copies element by element in the order of `step`, so that overlapping operands repeat as they do on hardware. */
-function copyRun<T>(to: usize, from: usize, n: usize, step: i64): void {
-  const bytes = n * sizeof<T>();
-  if (step < 0) {
-    const low = from - bytes + sizeof<T>(), toLow = to - bytes + sizeof<T>();
-    if (toLow >= low || low - toLow >= bytes) {
-      if (bytes <= 64) copySmall(toLow, low, bytes);
-      else memory.copy(toLow, low, bytes);
-      return;
-    }
-    for (; n; n--) {
-      store<T>(to, load<T>(from));
-      to -= sizeof<T>();
-      from -= sizeof<T>();
-    }
-    return;
-  }
-  const distance = to - from; // huge when `to` is below
-  if (distance >= bytes || distance == 0) {
-    if (bytes <= 64) copySmall(to, from, bytes);
-    else memory.copy(to, from, bytes);
-    return;
-  }
-  if (distance & (sizeof<T>() - 1)) {
-    for (; n; n--) {
-      store<T>(to, load<T>(from));
-      to += sizeof<T>();
-      from += sizeof<T>();
-    }
-    return;
-  }
-  // The first `distance` bytes repeat: each copy doubles what the next can take.
-  const end = to + bytes;
-  while (to < end) {
-    const part = min<usize>(to - from, end - to);
-    memory.copy(to, from, part);
-    to += part;
-  }
-}
-
-function fillRun<T>(to: usize, value: T, n: usize, step: i64): void {
-  if (step < 0) to -= (n - 1) * sizeof<T>();
-  const bytes = n * sizeof<T>();
-  const low = <u8>value;
-  const uniform: T = sizeof<T>() == 1 ? value : <T>(<u64>low * 0x0101_0101_0101_0101);
-  if (value == uniform && bytes > 32) {
-    memory.fill(to, low, bytes);
-    return;
-  }
-  const end = to + bytes;
-  const wide = v128.splat<T>(value);
-  for (; to + 16 <= end; to += 16) v128.store(to, wide);
-  for (; to < end; to += sizeof<T>()) store<T>(to, value);
-}
-
-/** Elements done by REPE (`equal`) or REPNE over two arrays, the one that ends it included. */
-function compareRun<T>(a: usize, b: usize, n: usize, step: i64, equal: bool): usize {
-  let k: usize = 0;
-  const lanes: usize = 16 / sizeof<T>();
-  if (step > 0) {
-    for (; n - k >= lanes; k += lanes) {
-      const x = v128.load(a + k * sizeof<T>()), y = v128.load(b + k * sizeof<T>());
-      if (v128.any_true(equal ? v128.xor(x, y) : v128.eq<T>(x, y))) break;
-    }
-  }
-  const stride = <usize>step;
-  for (; k < n; k++) {
-    if ((load<T>(a + k * stride) == load<T>(b + k * stride)) != equal) return k + 1;
-  }
-  return n;
-}
-
-/** The same against one value. */
-function scanRun<T>(a: usize, value: T, n: usize, step: i64, equal: bool): usize {
-  let k: usize = 0;
-  const lanes: usize = 16 / sizeof<T>();
-  if (step > 0) {
-    const y = v128.splat<T>(value);
-    for (; n - k >= lanes; k += lanes) {
-      const x = v128.load(a + k * sizeof<T>());
-      if (v128.any_true(equal ? v128.xor(x, y) : v128.eq<T>(x, y))) break;
-    }
-  }
-  const stride = <usize>step;
-  for (; k < n; k++) {
-    if ((load<T>(a + k * stride) == value) != equal) return k + 1;
-  }
   return n;
 }
 
@@ -231,11 +107,11 @@ function repMovsBy<T>(cpu: Cpu, i: Insn): void {
   const width = asz(i), step = stepOf<T>(cpu), s = seg(i);
   let count = getIndex(cpu, RCX, width);
   if (!count) return;
-  let left = passBytes<T>(cpu);
+  let left = passOf<T>(cpu, getIndex(cpu, RDI, width), count);
   do {
     const si = getIndex(cpu, RSI, width), di = getIndex(cpu, RDI, width);
     const src = memLin(cpu, s, si, sizeof<T>(), false), dst = memLin(cpu, Seg.ES, di, sizeof<T>(), true);
-    let n = min<u64>(count, <u64>left >> log2<T>());
+    let n = left;
     n = span<T>(cpu, s, si, src, width, step, n);
     n = span<T>(cpu, Seg.ES, di, dst, width, step, n);
     let from: usize = 0, to: usize = 0;
@@ -254,7 +130,7 @@ function repMovsBy<T>(cpu: Cpu, i: Insn): void {
     setIndex(cpu, RDI, width, di + moved);
     count -= n;
     setIndex(cpu, RCX, width, count);
-    left -= <u32>n << <u32>log2<T>();
+    left -= n;
   } while (count != 0 && left != 0);
   if (count) again(cpu, i);
 }
@@ -264,11 +140,11 @@ function repStosBy<T>(cpu: Cpu, i: Insn): void {
   let count = getIndex(cpu, RCX, width);
   if (!count) return;
   const value = getReg<T>(cpu, 0);
-  let left = passBytes<T>(cpu);
+  let left = passOf<T>(cpu, getIndex(cpu, RDI, width), count);
   do {
     const di = getIndex(cpu, RDI, width);
     const dst = memLin(cpu, Seg.ES, di, sizeof<T>(), true);
-    let n = span<T>(cpu, Seg.ES, di, dst, width, step, min<u64>(count, <u64>left >> log2<T>()));
+    let n = span<T>(cpu, Seg.ES, di, dst, width, step, left);
     const to: usize = n ? ramWrite(cpu, dst) : 0;
     if (to) {
       fillRun<T>(to, value, <usize>n, step);
@@ -279,7 +155,7 @@ function repStosBy<T>(cpu: Cpu, i: Insn): void {
     setIndex(cpu, RDI, width, di + <u64>step * n);
     count -= n;
     setIndex(cpu, RCX, width, count);
-    left -= <u32>n << <u32>log2<T>();
+    left -= n;
   } while (count != 0 && left != 0);
   if (count) again(cpu, i);
 }
@@ -288,11 +164,11 @@ function repLodsBy<T>(cpu: Cpu, i: Insn): void {
   const width = asz(i), step = stepOf<T>(cpu), s = seg(i);
   let count = getIndex(cpu, RCX, width);
   if (!count) return;
-  let left = passBytes<T>(cpu);
+  let left = passOf<T>(cpu, getIndex(cpu, RSI, width), count);
   do {
     const si = getIndex(cpu, RSI, width);
     const src = memLin(cpu, s, si, sizeof<T>(), false);
-    let n = span<T>(cpu, s, si, src, width, step, min<u64>(count, <u64>left >> log2<T>()));
+    let n = span<T>(cpu, s, si, src, width, step, left);
     const from: usize = n ? ramRead(cpu, src) : 0;
     if (from) {
       setReg<T>(cpu, 0, load<T>(from + <usize>(<u64>step * (n - 1))));
@@ -303,7 +179,7 @@ function repLodsBy<T>(cpu: Cpu, i: Insn): void {
     setIndex(cpu, RSI, width, si + <u64>step * n);
     count -= n;
     setIndex(cpu, RCX, width, count);
-    left -= <u32>n << <u32>log2<T>();
+    left -= n;
   } while (count != 0 && left != 0);
   if (count) again(cpu, i);
 }
@@ -314,12 +190,12 @@ function repCmpsBy<T>(cpu: Cpu, i: Insn): void {
   const width = asz(i), step = stepOf<T>(cpu), s = seg(i), equal = rep(i) == 1;
   let count = getIndex(cpu, RCX, width);
   if (!count) return;
-  let left = passBytes<T>(cpu);
   let x: T, y: T;
+  let left = passOf<T>(cpu, getIndex(cpu, RDI, width), count);
   do {
     const si = getIndex(cpu, RSI, width), di = getIndex(cpu, RDI, width);
     const src = memLin(cpu, s, si, sizeof<T>(), false), dst = memLin(cpu, Seg.ES, di, sizeof<T>(), false);
-    let n = min<u64>(count, <u64>left >> log2<T>());
+    let n = left;
     n = span<T>(cpu, s, si, src, width, step, n);
     n = span<T>(cpu, Seg.ES, di, dst, width, step, n);
     let from: usize = 0, to: usize = 0;
@@ -342,7 +218,7 @@ function repCmpsBy<T>(cpu: Cpu, i: Insn): void {
     setIndex(cpu, RDI, width, di + moved);
     count -= n;
     setIndex(cpu, RCX, width, count);
-    left -= <u32>n << <u32>log2<T>();
+    left -= n;
   } while (count != 0 && left != 0 && (x == y) == equal);
   lazyFlags<T>(cpu, Lazy.SUB, x, <T>(x - y));
   if (count != 0 && (x == y) == equal) again(cpu, i);
@@ -352,13 +228,13 @@ function repScasBy<T>(cpu: Cpu, i: Insn): void {
   const width = asz(i), step = stepOf<T>(cpu), equal = rep(i) == 1;
   let count = getIndex(cpu, RCX, width);
   if (!count) return;
-  let left = passBytes<T>(cpu);
   const x = getReg<T>(cpu, 0);
   let y: T;
+  let left = passOf<T>(cpu, getIndex(cpu, RDI, width), count);
   do {
     const di = getIndex(cpu, RDI, width);
     const dst = memLin(cpu, Seg.ES, di, sizeof<T>(), false);
-    let n = span<T>(cpu, Seg.ES, di, dst, width, step, min<u64>(count, <u64>left >> log2<T>()));
+    let n = span<T>(cpu, Seg.ES, di, dst, width, step, left);
     const from: usize = n ? ramRead(cpu, dst) : 0;
     if (from) {
       n = scanRun<T>(from, x, <usize>n, step, equal);
@@ -370,10 +246,17 @@ function repScasBy<T>(cpu: Cpu, i: Insn): void {
     setIndex(cpu, RDI, width, di + <u64>step * n);
     count -= n;
     setIndex(cpu, RCX, width, count);
-    left -= <u32>n << <u32>log2<T>();
+    left -= n;
   } while (count != 0 && left != 0 && (x == y) == equal);
   lazyFlags<T>(cpu, Lazy.SUB, x, <T>(x - y));
   if (count != 0 && (x == y) == equal) again(cpu, i);
+}
+
+/** Does what it can quickly; true when that was the whole pass. */
+function done(cpu: Cpu, i: Insn): bool {
+  const how = isQuick(i, cpu.mode) ? quick(cpu, i) : Quick.REST;
+  if (how == Quick.AGAIN) again(cpu, i);
+  return how != Quick.REST;
 }
 
 export function movs(cpu: Cpu, i: Insn): void {
@@ -417,6 +300,7 @@ export function scas(cpu: Cpu, i: Insn): void {
   }
 }
 export function repMovs(cpu: Cpu, i: Insn): void {
+  if (done(cpu, i)) return;
   switch (osz(i)) {
     case 0: repMovsBy<u8>(cpu, i); break;
     case 1: repMovsBy<u16>(cpu, i); break;
@@ -425,6 +309,7 @@ export function repMovs(cpu: Cpu, i: Insn): void {
   }
 }
 export function repCmps(cpu: Cpu, i: Insn): void {
+  if (done(cpu, i)) return;
   switch (osz(i)) {
     case 0: repCmpsBy<u8>(cpu, i); break;
     case 1: repCmpsBy<u16>(cpu, i); break;
@@ -433,6 +318,7 @@ export function repCmps(cpu: Cpu, i: Insn): void {
   }
 }
 export function repStos(cpu: Cpu, i: Insn): void {
+  if (done(cpu, i)) return;
   switch (osz(i)) {
     case 0: repStosBy<u8>(cpu, i); break;
     case 1: repStosBy<u16>(cpu, i); break;
@@ -449,6 +335,7 @@ export function repLods(cpu: Cpu, i: Insn): void {
   }
 }
 export function repScas(cpu: Cpu, i: Insn): void {
+  if (done(cpu, i)) return;
   switch (osz(i)) {
     case 0: repScasBy<u8>(cpu, i); break;
     case 1: repScasBy<u16>(cpu, i); break;

@@ -40,7 +40,7 @@ export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold:
 
 /** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
-  'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector', 'jitX87',
+  'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector', 'jitX87', 'jitString',
 ];
 const TABLE_STEP = 1024;
 /** As in assembly/layout.ts and assembly/jit/state.ts. */

@@ -227,15 +227,37 @@ describeEngine('faults in the middle', () => {
 });
 
 describeEngine('passes', () => {
-  it('count one instruction for each 4,096 bytes, wherever the pages lie', () => {
-    for (const offset of [0, 1, 0x7ff]) {
+  it('end at multiples of 64 KiB of the destination, wherever they were resumed', () => {
+    for (const [offset, size, down] of [[0, 1, false], [1, 1, false], [0xfffe, 4, false], [0x8000, 4, true], [3, 2, true]] as const) {
       const core = new CoreHarness();
-      core.load([0xf3, 0xa4], CODE);
-      core.setGpr(RCX, 8193);
-      core.setGpr(RSI, AREA + offset);
-      core.setGpr(RDI, AREA + 0x8000);
-      const { instructions } = core.start(CODE, 2);
-      expect(instructions).toBe(3);
+      const code = size === 2 ? [0x66, 0xf3, 0xa5] : [0xf3, size === 1 ? 0xa4 : 0xa5];
+      const count = 0x2_8000 / size;
+      const begin = 0x30_0000 + offset;
+      core.load(code, CODE);
+      core.setGpr(RCX, count);
+      core.setGpr(RSI, AREA + 0x123);
+      core.setGpr(RDI, begin);
+      core.flags = 2 | (down ? DF : 0);
+      let passes = 0;
+      for (let k = 0, page = -1; k < count; k++, passes++) {
+        for (page = (begin + (down ? -k : k) * size) >> 16; k + 1 < count && (begin + (down ? -k - 1 : k + 1) * size) >> 16 === page; k++);
+      }
+      expect(core.start(CODE, code.length).instructions).toBe(passes);
+      // a fault in the middle of a pass does not move its end
+      core.setMode('long64', { paging: true });
+      core.load(code, CODE);
+      core.setGpr(RCX, count);
+      core.setGpr(RSI, AREA + 0x123);
+      core.setGpr(RDI, begin);
+      core.flags = 2 | (down ? DF : 0);
+      const missing = (begin + (down ? -0x5000 : 0x5000)) & ~0xfff;
+      core.setPage(missing, 0x66);
+      const first = core.start(CODE, code.length);
+      expect(first.fault).toMatchObject({ vector: 14 });
+      core.setPage(missing, 0x67);
+      const second = core.start(CODE, code.length);
+      expect(second.fault).toBeUndefined();
+      expect(first.instructions + second.instructions).toBe(passes);
     }
   });
 
