@@ -1,5 +1,5 @@
 // A lab as people write it in YAML: switches, machines, boot rules, and the tests that are its verdict.
-import { dirname, resolve } from 'node:path';
+import { dirname, extname, resolve } from 'node:path';
 import type { LabDefinition, LabNic, LabSwitch, LabVM } from './lab.js';
 import { parseDuration } from './config.js';
 import { NIC_MODELS } from './host/devices/nic-models.js';
@@ -18,6 +18,15 @@ import { parseYaml, type YamlNode } from './yaml-source.js';
 /** One thing that a test does with a machine. */
 export type LabStep = { readonly kind: 'serial'; readonly pattern: RegExp } | { readonly kind: 'send'; readonly text: string };
 
+/** One run of a test in a lab of its own: a combination of its matrix with one of its seeds. */
+export interface LabVariant {
+  /** As in 'image=i386, seed=3'. */
+  readonly label: string;
+  readonly seed?: string;
+  /** Fields of the test's machines that are other ones here. */
+  readonly changes: readonly (readonly [MatrixField, YamlNode])[];
+}
+
 export interface LabTest {
   readonly name: string;
   /** Names of machines. */
@@ -29,18 +38,30 @@ export interface LabTest {
   readonly stderr?: RegExp;
   readonly steps: readonly LabStep[];
   readonly timeoutNs: number;
+  /** Without any it runs in the lab that all such tests share. */
+  readonly variants: readonly LabVariant[];
 }
 
-export interface LabFile {
+/** A lab to be run once. */
+export interface LabPlan {
   readonly definition: LabDefinition;
-  readonly tests: readonly LabTest[];
   /** By the name of the switch. */
   readonly servers: ReadonlyMap<string, BootServer>;
+}
+
+export interface LabFile extends LabPlan {
+  readonly tests: readonly LabTest[];
+  /** The lab for one variant of a test. */
+  variant(test: LabTest, variant: LabVariant): LabPlan;
 }
 
 const DEFAULT_TIMEOUT = '120s';
 const PROXY_INDEX = 4;
 const MAX_COUNT = 64;
+const MAX_VARIANTS = 1000;
+/** What a matrix can vary: fields of machines, and the model of their cards. */
+const MATRIX_FIELDS = ['image', 'kernel', 'initrd', 'append', 'bios', 'arch', 'memory', 'engine', 'model'] as const;
+type MatrixField = (typeof MATRIX_FIELDS)[number];
 const VM_FIELDS = ['image', 'kernel', 'initrd', 'append', 'boot', 'bios', 'arch', 'memory', 'disks', 'cdroms', 'floppies', 'nics', 'count', 'engine', 'timeout', 'debugExit', 'onReset'] as const;
 const IMAGE_FIELDS = ['kernel', 'initrd', 'append', 'arch'] as const;
 
@@ -59,35 +80,45 @@ export const parseLab = (text: string, file: string): LabFile => {
   const defaults: Defaults = { memory: given?.memory?.text(), timeout: given?.timeout === undefined ? DEFAULT_TIMEOUT : duration(given.timeout), engine: given?.engine?.oneOf(['interp', 'jit']) };
   const images = new Map(fields.images?.entries() ?? []);
   const netboot = fields.netboot && parseNetbootRules(fields.netboot);
-  const servers = new Map<string, BootServer>();
-  const switches: Record<string, LabSwitch> = {};
-  for (const [name, node] of fields.switches?.entries() ?? []) switches[name] = parseSwitch(name, node, netboot, path, servers);
-  const vms: Record<string, LabVM> = {};
-  const groups = new Map<string, string[]>();
   if (!fields.vms) throw parseYaml(text, file).fail('the lab has no vms', 'write for instance vms: {one: {image: amd64}}');
-  for (const [name, node] of fields.vms.entries()) {
-    const { vm, count } = parseVm(node, defaults, images, path);
-    const names = count === undefined ? [name] : Array.from({ length: count }, (_, i) => `${name}-${i + 1}`);
-    groups.set(name, names);
-    for (const each of names) {
-      if (vms[each] !== undefined) throw node.fail(`there are two machines '${each}'`);
-      vms[each] = vm;
-    }
-  }
+  const machines = fields.vms.entries();
+  const groups = new Map(machines.map(([name, node]) => [name, groupNames(name, node)]));
   const seed = fields.seed ?? given?.seed;
-  const definition: LabDefinition = {
-    seed: seed === undefined ? 1 : /^\d{1,15}$/.test(seed.text()) ? Number(seed.text()) : seed.text(),
-    ...(fields.latency === undefined ? {} : { latency: duration(fields.latency) }),
-    switches,
-    links: fields.links?.list().map(link => {
-      const ends = link.list().map(end => end.text());
-      if (ends.length !== 2) throw link.fail('a cable has two ends', 'write [lan, other]');
-      return [ends[0], ends[1]] as const;
-    }),
-    vms,
+  const ownSeed = seed === undefined ? 1 : parseSeed(seed.text());
+  const links = fields.links?.list().map(link => {
+    const ends = link.list().map(end => end.text());
+    if (ends.length !== 2) throw link.fail('a cable has two ends', 'write [lan, other]');
+    return [ends[0], ends[1]] as const;
+  });
+
+  const plan = (changed: readonly string[] = [], variant?: LabVariant): LabPlan => {
+    const servers = new Map<string, BootServer>();
+    const switches: Record<string, LabSwitch> = {};
+    for (const [name, node] of fields.switches?.entries() ?? []) switches[name] = parseSwitch(name, node, netboot, path, servers, variant?.label);
+    const vms: Record<string, LabVM> = {};
+    for (const [name, node] of machines) {
+      const names = groups.get(name)!;
+      const vm = parseVm(node, defaults, images, path, names.some(each => changed.includes(each)) ? variant?.changes : undefined);
+      for (const each of names) {
+        if (vms[each] !== undefined) throw node.fail(`there are two machines '${each}'`);
+        vms[each] = vm;
+      }
+    }
+    return { definition: { seed: variant?.seed === undefined ? ownSeed : parseSeed(variant.seed), ...(fields.latency === undefined ? {} : { latency: duration(fields.latency) }), switches, links, vms }, servers };
   };
-  const tests = fields.tests?.list().map((node, i) => parseTest(node, i, groups, Object.keys(vms), defaults)) ?? [];
-  return { definition, tests, servers };
+  const base = plan();
+  const tests = fields.tests?.list().map((node, i) => parseTest(node, i, groups, Object.keys(base.definition.vms), defaults)) ?? [];
+  // What is wrong with a combination is told before anything runs; a seed changes nothing of that.
+  for (const test of tests) for (const variant of test.variants) if (variant.seed === undefined || variant.seed === test.variants[0].seed) plan(test.vms, variant);
+  return { ...base, tests, variant: (test, variant) => plan(test.vms, variant) };
+};
+
+const parseSeed = (text: string): number | string => (/^\d{1,15}$/.test(text) ? Number(text) : text);
+
+/** The machines that a name stands for. */
+const groupNames = (name: string, node: YamlNode): string[] => {
+  const count = node.fields(VM_FIELDS).count?.integer(1, MAX_COUNT);
+  return count === undefined ? [name] : Array.from({ length: count }, (_, i) => `${name}-${i + 1}`);
 };
 
 const duration = (node: YamlNode): string => {
@@ -105,7 +136,14 @@ const parseImpairment = (node: YamlNode): Impairment => {
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 };
 
-const parseSwitch = (name: string, node: YamlNode, netboot: NetbootRules | undefined, path: (node: YamlNode) => string, servers: Map<string, BootServer>): LabSwitch => {
+/** A file of one variant, beside those of the others. */
+const named = (path: string, label: string | undefined): string => {
+  if (label === undefined) return path;
+  const extension = extname(path);
+  return `${path.slice(0, path.length - extension.length)}.${label.replace(/[^A-Za-z0-9=._-]+/g, '-')}${extension}`;
+};
+
+const parseSwitch = (name: string, node: YamlNode, netboot: NetbootRules | undefined, path: (node: YamlNode) => string, servers: Map<string, BootServer>, label?: string): LabSwitch => {
   const fields = node.fields(['subnet', 'dhcp', 'tftp', 'http', 'pcap', 'impair', 'restrict', 'allow', 'publish', 'hosts']);
   const base: LabSwitch = {
     subnet: fields.subnet?.text(),
@@ -113,7 +151,7 @@ const parseSwitch = (name: string, node: YamlNode, netboot: NetbootRules | undef
     allow: fields.allow?.oneOrMore().map(item => item.text()),
     publish: fields.publish?.oneOrMore().map(item => item.text()),
     hosts: fields.hosts && Object.fromEntries(fields.hosts.entries().map(([host, address]) => [host, address.text()])),
-    pcap: fields.pcap && path(fields.pcap),
+    pcap: fields.pcap && named(path(fields.pcap), label),
     impair: fields.impair && parseImpairment(fields.impair),
     dhcp: fields.dhcp?.boolean(),
   };
@@ -161,8 +199,9 @@ const parseNic = (node: YamlNode): LabNic => {
   };
 };
 
-const parseVm = (node: YamlNode, defaults: Defaults, images: ReadonlyMap<string, YamlNode>, path: (node: YamlNode) => string): { vm: LabVM; count: number | undefined } => {
-  const fields = node.fields(VM_FIELDS);
+const parseVm = (node: YamlNode, defaults: Defaults, images: ReadonlyMap<string, YamlNode>, path: (node: YamlNode) => string, changes: LabVariant['changes'] = []): LabVM => {
+  const { model, ...changed } = Object.fromEntries(changes) as Partial<Record<MatrixField, YamlNode>>;
+  const fields = { ...node.fields(VM_FIELDS), ...changed };
   const name = fields.image?.text();
   const image = name === undefined ? undefined : images.get(name)?.fields(IMAGE_FIELDS);
   const file = (value: YamlNode | undefined): string | undefined => value && path(value);
@@ -182,15 +221,15 @@ const parseVm = (node: YamlNode, defaults: Defaults, images: ReadonlyMap<string,
     timeout: fields.timeout && duration(fields.timeout),
     debugExit: fields.debugExit?.integer(0, 0xffff),
     onReset: fields.onReset?.oneOf(['exit', 'reboot']),
-    nics: fields.nics?.oneOrMore().map(nic => clean(parseNic(nic))),
+    nics: fields.nics?.oneOrMore().map(nic => clean({ ...parseNic(nic), ...(model === undefined ? {} : { model: model.oneOf(NIC_MODELS) }) })),
   };
-  return { vm: clean(options) as LabVM, count: fields.count?.integer(1, MAX_COUNT) };
+  return clean(options) as LabVM;
 };
 
 const clean = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T;
 
 const parseTest = (node: YamlNode, i: number, groups: ReadonlyMap<string, readonly string[]>, all: readonly string[], defaults: Defaults): LabTest => {
-  const fields = node.fields(['name', 'vm', 'run', 'expect', 'wait', 'timeout']);
+  const fields = node.fields(['name', 'vm', 'run', 'expect', 'wait', 'timeout', 'matrix', 'seeds']);
   if (!fields.vm) throw node.fail('the test names no machine', `write vm: ${all[0]}`);
   const vms = fields.vm.oneOrMore().flatMap(item => {
     const found = groups.get(item.text()) ?? (all.includes(item.text()) ? [item.text()] : undefined);
@@ -214,5 +253,36 @@ const parseTest = (node: YamlNode, i: number, groups: ReadonlyMap<string, readon
     stderr: expected?.stderr?.pattern(),
     steps: steps ?? [],
     timeoutNs: Number((fields.timeout === undefined ? defaults.timeout : duration(fields.timeout)).replace('ns', '')),
+    variants: parseVariants(node, fields.matrix, fields.seeds),
   };
+};
+
+/** Each combination of the matrix with each seed. */
+const parseVariants = (test: YamlNode, matrix: YamlNode | undefined, seeds: YamlNode | undefined): LabVariant[] => {
+  if (matrix === undefined && seeds === undefined) return [];
+  let combinations: LabVariant['changes'][] = [[]];
+  for (const [name, values] of Object.entries(matrix?.fields(MATRIX_FIELDS) ?? {}) as [MatrixField, YamlNode][]) {
+    const list = values.list();
+    if (list.length === 0) throw values.fail('there is nothing to choose from');
+    combinations = combinations.flatMap(changes => list.map(value => [...changes, [name, value] as const]));
+    if (combinations.length > MAX_VARIANTS) throw matrix!.fail(`these are more than ${MAX_VARIANTS} combinations`);
+  }
+  const numbers = seeds === undefined ? [undefined] : parseSeeds(seeds);
+  if (combinations.length * numbers.length > MAX_VARIANTS) throw test.fail(`these are ${combinations.length * numbers.length} runs, and ${MAX_VARIANTS} are the most`);
+  return combinations.flatMap(changes => numbers.map(seed => ({ label: [...changes.map(([name, value]) => `${name}=${value.text()}`), ...(seed === undefined ? [] : [`seed=${seed}`])].join(', '), seed, changes })));
+};
+
+/** `1..50`, or a list. */
+const parseSeeds = (node: YamlNode): string[] => {
+  if (node.isList) {
+    const seeds = node.list().map(item => item.text());
+    if (seeds.length === 0) throw node.fail('there are no seeds');
+    return seeds;
+  }
+  const range = /^(\d{1,15})\.\.(\d{1,15})$/.exec(node.text());
+  if (range === null) return [node.text()];
+  const [from, to] = [Number(range[1]), Number(range[2])];
+  if (to < from) throw node.fail(`${node.text()} goes backwards`);
+  if (to - from >= MAX_VARIANTS) throw node.fail(`these are more than ${MAX_VARIANTS} seeds`);
+  return Array.from({ length: to - from + 1 }, (_, i) => String(from + i));
 };

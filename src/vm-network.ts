@@ -69,6 +69,8 @@ export class VirtualNetwork {
   readonly dhcp: DhcpServer | undefined;
   readonly subnet: string;
   readonly #dhcpPorts: AttachedDhcp | undefined;
+  /** Ports of the host that lead into the network, with the numbers that were given for 0. */
+  readonly published: { readonly rule: string; readonly address: string; readonly port: number }[] = [];
 
   /** @throws ERR_VMLET_CONFIG */
   constructor(options: VirtualNetworkOptions) {
@@ -131,7 +133,10 @@ export class VirtualNetwork {
     const opened = rules.map(rule => this.gateway!.publish(rule));
     const results = await Promise.allSettled(opened.map(({ ready }) => ready));
     const failed = results.find(result => result.status === 'rejected');
-    if (failed === undefined) return;
+    if (failed === undefined) {
+      results.forEach((result, i) => result.status === 'fulfilled' && this.published.push({ rule: rules[i], ...result.value }));
+      return;
+    }
     for (const one of opened) one.close();
     throw failed.reason;
   }

@@ -105,6 +105,8 @@ export class RunSession {
       this.#notes.say(`all is ready: ${vm.guest.cmdline === undefined ? 'a ROM' : `kernel command line '${vm.guest.cmdline}'`}`);
       return { reason: 'exit', exitCode: ExitCode.OK, text: 'nothing was run' };
     }
+    // Which port was free is told; one that was named is where it was asked for.
+    for (const { rule, address, port } of vm.network?.published ?? []) if (/^(?:[\d.]+:)?0:/.test(rule)) this.#notes.say(`--publish ${rule}: ${address}:${port}`);
     this.#interrupts.attach(vm);
     const toStdout = (data: Uint8Array) => (flags.json ? this.#captured.stdout.push(data) : stdout.write(data));
     vm.debugcon.onData = toStdout;

@@ -40,6 +40,18 @@ export const parsePublish = (text: string): PublishRule => {
   return { protocol: match[5] === 'udp' ? 'udp' : 'tcp', hostAddress, hostPort, guestPort, ...(guestAddress === undefined ? {} : { guestAddress }) };
 };
 
+const REASONS: Readonly<Record<string, readonly [why: string, hint: string]>> = {
+  EADDRINUSE: ['it is in use', 'choose a free port of this host, or 0 for any'],
+  EACCES: ['it may not be opened without rights', 'choose a port from 1024'],
+  EADDRNOTAVAIL: ['the address is not one of this host', 'leave it out for 127.0.0.1, or use 0.0.0.0 for all'],
+};
+
+const publishError = (rule: PublishRule, cause: unknown): VmletError => {
+  const { code = '', message } = cause as Error & { code?: string };
+  const [why, hint] = REASONS[code] ?? [message, 'choose a free port of this host'];
+  return new VmletError('ERR_VMLET_CONFIG', `cannot publish ${endpoint(rule.hostAddress, rule.hostPort)}${rule.protocol === 'udp' ? '/udp' : ''}: ${why}`, { cause, hint });
+};
+
 interface Session {
   readonly flow: Flow;
   readonly key: string;
@@ -82,7 +94,7 @@ export class Publisher {
       rule,
       ready: listener.ready.catch((cause: unknown) => {
         published.close();
-        throw new VmletError('ERR_VMLET_CONFIG', `cannot publish ${endpoint(rule.hostAddress, rule.hostPort)}: ${(cause as Error).message}`, { cause, hint: 'choose a free port of this host' });
+        throw publishError(rule, cause);
       }),
       close: () => {
         if (!open) return;

@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -83,6 +84,46 @@ describe.skipIf(!hasCore)('lab up', () => {
     expect(code).toBe(0);
   });
 
+  it('a matrix and seeds: each combination is a lab of its own, with its name, its seed and its capture', async () => {
+    const variants = LAB.replace('count: 20', 'count: 2').replace(/- \{name: by its own rule.*/, '- {name: boots, vm: odd, wait: [{serial: something else}], matrix: {model: [virtio, e1000, rtl8139], memory: [4M, 8M]}, seeds: 5..6}');
+    const path = file('matrix.yaml', variants);
+    const { code, stdout, stderr } = await cli(['lab', 'up', path]);
+    expect(stdout, stderr).toMatch(/^ok 1 - twenty boot at once \(client-1\)\nok 2 - [^\n]*\nok 3 - boots \[model=virtio, memory=4M, seed=5\] \(odd\)\nok 4 - boots \[model=virtio, memory=4M, seed=6\][^]*\nok 14 - boots \[model=rtl8139, memory=8M, seed=6\] \(odd\)\n14 passed, 0 failed\n$/);
+    expect(code).toBe(0);
+    expect(readFileSync(join(folder, 'lan.model=e1000-memory=4M-seed=5.pcapng')).length).toBeGreaterThan(1000);
+    const one = await cli(['lab', 'up', path, '--only', 'boots [model=e1000, memory=8M, seed=6]', '--json']);
+    expect(JSON.parse(one.stdout)).toMatchObject({ passed: 1, failed: 0, tests: [{ name: 'boots [model=e1000, memory=8M, seed=6]', vm: 'odd', seed: '6', ok: true }] });
+    // One seed, one run.
+    const again = await cli(['lab', 'up', path, '--only', 'model=e1000, memory=8M, seed=6', '--json']);
+    expect((JSON.parse(again.stdout) as { guestTimeNs: number }).guestTimeNs).toBe((JSON.parse(one.stdout) as { guestTimeNs: number }).guestTimeNs);
+    expect(await cli(['lab', 'up', path, '--only', 'nothing'])).toMatchObject({ code: 2, stderr: expect.stringContaining("no test has 'nothing' in its name") });
+    expect((await cli(['lab', 'up', path, '--dry-run'])).stderr).toMatch(/3 machines, 1 switches, 2 tests in 13 labs/);
+  });
+
+  it('a run of a matrix that fails says how to run it alone', async () => {
+    const path = file('matrix-fails.yaml', LAB.replace('count: 20', 'count: 1').replace(/- \{name: twenty.*/, '').replace('/10', '/10').replace('wait: [{serial: something else}]', 'wait: [{serial: /4M is never said/}], timeout: 2s, seeds: [a, 7]'));
+    const { code, stdout } = await cli(['lab', 'up', path]);
+    expect(stdout).toMatch(/not ok 1 - by its own rule \[seed=a\] \(odd\)\n {2}no \/4M is never said\/ [^\n]*\n {2}to run it alone: vmlet lab up [^\n]*matrix-fails\.yaml --only 'by its own rule \[seed=a\]'\n[^]*not ok 2 - by its own rule \[seed=7\][^]*0 passed, 2 failed/);
+    expect(code).toBe(1);
+  });
+
+  it('a published port that is taken, a capture nowhere: said before anything runs', async () => {
+    const server = createServer();
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const taken = await cli(['lab', 'up', file('taken.yaml', LAB.replace('pcap: lan.pcapng', `publish: ["127.0.0.1:${port}:80"]`))]);
+      expect(taken.stderr).toMatch(new RegExp(`cannot publish 127\\.0\\.0\\.1:${port}: it is in use[^]*choose a free port`));
+      expect(taken).toMatchObject({ code: 125, stdout: '' });
+    } finally {
+      server.close();
+    }
+    const nowhere = await cli(['lab', 'up', file('nowhere.yaml', LAB.replace('lan.pcapng', '/no/such/folder/lan.pcapng'))]);
+    expect(nowhere.stderr).toMatch(/cannot write the capture \/no\/such\/folder\/lan\.pcapng/);
+    expect(nowhere.code).toBe(125);
+    expect(await cli(['lab', 'up', '/no/such/lab.yaml'])).toMatchObject({ code: 125, stderr: expect.stringMatching(/the lab \/no\/such\/lab\.yaml cannot be read/) });
+  });
+
   it('is ended by a signal', async () => {
     const io = new FakeIo();
     io.kind = 'file';
@@ -106,6 +147,12 @@ describe.skipIf(!hasCore)('lab up', () => {
     ['a pattern that is none', 'vms: {a: {image: amd64}}\ntests: [{vm: a, wait: [{serial: /(/}]}]', /no regular expression/],
     ['TFTP without an address', 'switches: {lan: {tftp: tftp}}\nvms: {a: {image: amd64}}', /TFTP and HTTP need an address/],
     ['a folder that is not there', 'switches: {lan: {subnet: 10.9.0.0/24, tftp: nowhere}}\nvms: {a: {boot: net, nics: [{switch: lan}]}}', /nowhere' cannot be served/],
+    ['a matrix of what cannot vary', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, matrix: {cpus: [1, 4]}}]', /tests\[0\]\.matrix\.cpus: there is no such field[^]*fields are image/],
+    ['a matrix without a choice', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, matrix: {image: []}}]', /nothing to choose from/],
+    ['a combination that is none', 'vms: {a: {image: amd64, nics: [{}]}}\ntests: [{vm: a, run: x, matrix: {model: [virtio, ne2k]}}]', /matrix\.model\[1\]: 'ne2k' is not known/],
+    ['seeds that go backwards', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, seeds: 9..1}]', /9\.\.1 goes backwards/],
+    ['no seeds', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, seeds: []}]', /there are no seeds/],
+    ['too many runs', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, seeds: 1..600, matrix: {memory: [1M, 2M]}}]', /1200 runs, and 1000 are the most/],
     ['too many machines', 'vms: {a: {image: amd64, count: 1000}}', /from 1 to 64/],
   ])('refuses %s', async (_, text, message) => {
     const result = await cli(['lab', 'up', file('wrong.yaml', text)]);
