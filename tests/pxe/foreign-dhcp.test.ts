@@ -150,6 +150,19 @@ describe('foreign DHCP clients with our server', () => {
     await arrival('RELEASE');
   });
 
+  it("ipconfig, which does ip=dhcp for Debian's kernels", async ctx => {
+    if (!usable) return ctx.skip(why);
+    const ipconfig = '/usr/lib/klibc/bin/ipconfig';
+    if (!existsSync(ipconfig)) return ctx.skip('ipconfig is not there: package klibc-utils');
+    await serve({ tftp: false });
+    const output = await inside(ipconfig, ['-c', 'dhcp', '-d', theirs, '-t', '15']);
+    expect(output).toMatch(new RegExp(`address: ${NET}\\.1\\d\\d +broadcast: ${NET}\\.255 +netmask: 255\\.255\\.255\\.0`));
+    expect(output).toMatch(new RegExp(`routes : 0\\.0\\.0\\.0/0 via ${NET}\\.1, 10\\.99\\.0\\.0/16 via ${NET}\\.2\\s+dns0 +: ${NET}\\.1`));
+    expect(output).toMatch(new RegExp(`rootserver: ${NET}\\.1`));
+    // Between the kernel and the root there may be an NFS server: BOOTP too.
+    expect(await inside(ipconfig, ['-c', 'bootp', '-d', theirs, '-t', '15'])).toMatch(new RegExp(`address: ${NET}\\.1\\d\\d`));
+  });
+
   it('as ProxyDHCP beside dnsmasq: ordinary clients are dnsmasq\'s, PXE clients hear us too', async ctx => {
     if (!usable) return ctx.skip(why);
     const dnsmasq = program('dnsmasq');

@@ -1,11 +1,13 @@
 // Our PXE ROM on a real Ethernet, with servers that others wrote: its frames go through a macvtap device into a bridge, on which each server has a
 // network namespace of its own.
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { VM, type VMOptions } from '../../src/index.js';
+import { readCapture } from '../../src/net/pcapng.js';
+import { type NetbootServe, serveNetboot } from '../../src/pxe/serve.js';
 import { hasCore } from '../host/machine-support.js';
 import { Macvtap, canUseMacvtap, ip } from './macvtap.js';
 import { apiProgram } from './nbp.js';
@@ -27,6 +29,7 @@ let folder = '';
 let root = '';
 let wire: Macvtap | undefined;
 const children: ChildProcess[] = [];
+let own: NetbootServe | undefined;
 
 beforeAll(() => {
   if (!usable) return;
@@ -41,6 +44,7 @@ beforeAll(() => {
     writeFileSync(join(root, 'pxelinux.cfg/default'), 'SAY over a real wire\nDEFAULT x\nLABEL x\n LOCALBOOT 0\n');
   }
   ip('link', 'add', bridge, 'type', 'bridge');
+  ip('addr', 'add', `${NET}.10/24`, 'dev', bridge);
   ip('link', 'set', bridge, 'up');
   for (const place of PLACES) {
     const port = `vr${id}p${place}`;
@@ -54,9 +58,13 @@ beforeAll(() => {
   ip('link', 'set', `${cable}b`, 'master', bridge, 'up');
   ip('link', 'set', cable, 'up');
   wire = new Macvtap(`vr${id}t`, cable, MAC);
+  // The bridge counts as running a moment after its ports do.
+  for (let tries = 0; tries < 2000 && networkInterfaces()[bridge] === undefined; tries++) spawnSync('ip', ['link', 'show', 'up']);
 });
 
 afterEach(async () => {
+  await own?.close();
+  own = undefined;
   await Promise.all(children.splice(0).map(child => new Promise(resolve => {
     if (child.exitCode !== null || child.signalCode !== null) return resolve(undefined);
     child.once('exit', resolve);
@@ -100,12 +108,23 @@ const POOL = `--dhcp-range=${NET}.100,${NET}.120,1h`;
 const TFTP = (): string[] => ['--enable-tftp', `--tftp-root=${root}`];
 
 /** A machine that boots from that wire; what its console said, and how it came along. */
-const boot = async (options: VMOptions = {}): Promise<{ exit: string; code: number | undefined; text: string; story: string; packets: number }> => {
+const boot = async (options: VMOptions = {}): Promise<{ exit: string; code: number | undefined; text: string; story: string }> => {
   const pcap = join(folder, 'cable.pcapng');
   await using vm = await VM.start({ boot: 'net', nics: [{ connect: wire, mac: MAC }], time: 'realtime', memory: '32M', debugExit: 0xf4, timeout: '2m', wallTimeout: '3m', pcap, ...options });
   const exit = await vm.wait();
   const story = vm.netboot!.story.join('\n');
-  return { exit: exit.reason, code: exit.code, text: vm.serial.text.replace(/\s+/g, ' '), story, packets: readFileSync(pcap).length };
+  await vm.stop();
+  expectSound(pcap);
+  return { exit: exit.reason, code: exit.code, text: vm.serial.text.replace(/\s+/g, ' '), story };
+};
+
+/** tshark and we ourselves find nothing wrong in a capture. */
+const expectSound = (pcap: string): void => {
+  expect(readCapture(readFileSync(pcap)).packets.length).toBeGreaterThan(3);
+  const tshark = program('tshark');
+  if (tshark === undefined) return;
+  const said = execFileSync(tshark, ['-r', pcap, '-Y', '_ws.malformed || (_ws.expert.severity >= 8388608) || ip.checksum.status == 0 || udp.checksum.status == 0', '-o', 'ip.check_checksum:TRUE', '-o', 'udp.check_checksum:TRUE'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  expect(said).toBe('');
 };
 
 describe('the PXE ROM and servers of others on a real wire', () => {
@@ -173,5 +192,20 @@ describe('the PXE ROM and servers of others on a real wire', () => {
     const { text, exit } = await boot();
     expect(text).toMatch(/PXE-T01: File not found absent\.0: the server says: file .*absent\.0 not found/);
     expect(exit).toBe('halted');
+  });
+
+  it('our own servers on that interface: alone, and as ProxyDHCP beside dnsmasq', async ctx => {
+    if (!usable) return ctx.skip(why);
+    if (program('dnsmasq') === undefined) return ctx.skip('dnsmasq is not there: package dnsmasq-base');
+    const common = { interface: bridge, root, ownsNetwork: true, rules: [{ match: { arch: 0 }, file: 'nbp.0' }] };
+    own = await serveNetboot({ ...common, dhcp: 'full', subnets: [{ network: `${NET}.0`, prefix: 24, pool: [{ from: `${NET}.200`, to: `${NET}.210` }] }] });
+    const alone = await boot();
+    expect(alone.text, alone.story).toMatch(new RegExp(`${NET}\\.200 from ${NET}\\.10; nbp\\.0 from ${NET}\\.10`));
+    await own.close();
+    dnsmasq(1, POOL);
+    own = await serveNetboot({ ...common, dhcp: 'proxy' });
+    const beside = await boot();
+    expect(beside.text, beside.story).toMatch(new RegExp(`${NET}\\.1\\d\\d from ${NET}\\.1; nbp\\.0 from ${NET}\\.10`));
+    expect(own.journal.events.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
   });
 });

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { MemoryBlock } from '../../src/host/backends/block.js';
 import { hasCore } from '../host/machine-support.js';
 import { plain } from '../../src/vm-serial.js';
 import { RomLab, type RomLabOptions } from './rom-support.js';
@@ -60,6 +61,17 @@ describe.skipIf(!hasCore)('boot loaders through the PXE ROM', () => {
     expect(asked).toEqual(expect.arrayContaining([expect.stringMatching(/pxelinux\.cfg\/[0-9a-f-]{36}$/), 'RRQ pxelinux.cfg/01-52-54-00-12-34-56', 'RRQ pxelinux.cfg/0A00020F', 'RRQ pxelinux.cfg/default', 'RRQ menu.c32']));
     // The old one uses the UDP API, the new one drives UNDI itself.
     expect([...lab.client.rom.calls.keys()]).toContain(loader === 'pxelinux.0' ? 'UDP_READ' : 'UNDI_ISR');
+  });
+
+  it.for(['LOCALBOOT 0', 'COM32 chain.c32\n APPEND hd0'])('pxelinux.0 hands over to the disk: %j', async (way, ctx) => {
+    if (syslinux) return ctx.skip(syslinux);
+    const disk = new MemoryBlock(1 << 20);
+    // Says D by INT 10h and ends.
+    disk.write(0, Uint8Array.of(0xb8, 0x44, 0x0e, 0xbb, 7, 0, 0xcd, 0x10, 0xb0, 0x21, 0xe6, 0xf4, 0xf4));
+    disk.write(510, Uint8Array.of(0x55, 0xaa));
+    const more = ['chain', 'libcom32'].map((name): [string, Uint8Array] => [`${name}.c32`, read(`${MODULES}/${name}.c32`)]);
+    const { text, lab } = await run({ ...pxelinux('pxelinux.0', `DEFAULT x\nLABEL x\n ${way}\n`, more), order: ['net', 'disk'], machine: { ideDisks: [disk] } });
+    expect(text, lab.story.join('\n')).toMatch(/D$/);
   });
 
   it('pxelinux.0 unloads the ROM when it starts a kernel, and memtest86+ runs', async ctx => {
