@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { decodeEthernet } from '../../src/net/ethernet.js';
 import { IpHost } from '../../src/net/ip-host.js';
+import { decodeIpv4 } from '../../src/net/ipv4.js';
+import { decodeUdp } from '../../src/net/udp.js';
 import { parseIpv4 } from '../../src/net/address.js';
 import { udpPorts } from '../../src/net/udp-ports.js';
 import { Prng } from '../../src/host/backends/entropy.js';
@@ -8,6 +11,7 @@ import { serveDhcp } from '../../src/pxe/dhcp/attach.js';
 import { OPT } from '../../src/pxe/dhcp/codec.js';
 import { encodeSuboptions, PXE_VENDOR } from '../../src/pxe/dhcp/options.js';
 import { DhcpServer, type DhcpServerOptions } from '../../src/pxe/dhcp/server.js';
+import { decodeTftp, encodeTftp } from '../../src/pxe/tftp/codec.js';
 import { TftpServer } from '../../src/pxe/tftp/server.js';
 import { VirtualFiles } from '../../src/pxe/files.js';
 import { hasCore } from '../host/machine-support.js';
@@ -84,6 +88,28 @@ describe.skipIf(!hasCore)('booting by the PXE ROM', () => {
     expect(chosen.client.events.find(({ stage }) => stage === 'boot-server')?.text).toBe('boot server of type 32769');
   });
 
+  /** The client's cable loses frames for it by what their UDP payload is. */
+  const losing = (lost: (payload: Uint8Array, srcPort: number) => boolean): RomLabOptions['wire'] => network => {
+    const port = network.switch.ports.find(({ name }) => name === 'client')!;
+    const { emit } = port;
+    port.emit = frame => {
+      const packet = decodeIpv4(decodeEthernet(frame)!.payload);
+      const udp = packet && decodeUdp(packet.payload, packet.src, packet.dst);
+      if (udp === undefined || !lost(udp.payload, udp.srcPort)) emit.call(port, frame);
+    };
+  };
+  /** A boot server whose file ends with an error in its midst. */
+  const breaking: RomLabOptions['wire'] = (network, clock) => {
+    const host = udpPorts(new IpHost({ port: network.connect({ name: 'breaking' }), clock, random: new Prng(1, 'breaking'), mac: Uint8Array.of(2, 0, 0, 0, 0, 9), address: parseIpv4('10.0.2.9')!, prefix: 24 }));
+    const server = host.bind(69);
+    server.onMessage = (from, bytes) => {
+      const asked = decodeTftp(bytes);
+      if (!asked.ok) return;
+      if (asked.value.op === 'rrq') server.send(from, encodeTftp({ op: 'data', block: 1, data: patternBytes(512) }));
+      else server.send(from, encodeTftp({ op: 'error', code: 3, message: 'the disk of the server is on fire' }));
+    };
+  };
+
   const failing: [string, RomLabOptions, RegExp, { stage: string; server?: string }][] = [
     ['no server on the wire', { alone: true }, /PXE-E51: No DHCP or proxyDHCP offers were received\. no DHCP server answered 4 DISCOVERs/, { stage: 'dhcp' }],
     ['a ProxyDHCP server alone', { alone: true, wire: rival('10.0.2.9', proxy('nbp')) }, /PXE-E52: [^]*only the ProxyDHCP server 10\.0\.2\.9 answered/, { stage: 'dhcp' }],
@@ -93,6 +119,9 @@ describe.skipIf(!hasCore)('booting by the PXE ROM', () => {
     ['a boot file on a server that is not there', { rules: [{ file: 'nbp', server: '10.0.2.50' }] }, /PXE-E32: TFTP open timeout nbp: no answer from 10\.0\.2\.50:69/, { stage: 'tftp', server: '10.0.2.50' }],
     ['an empty boot file', { rules: [{ file: 'empty' }], files: new Map([['empty', new Uint8Array(0)]]) }, /PXE-E3B: [^]*empty on 10\.0\.2\.2 is empty/, { stage: 'tftp', server: '10.0.2.2' }],
     ['a boot file larger than conventional memory', { rules: [{ file: 'big' }], files: new Map([['big', patternBytes(700_000)]]) }, /PXE-E79: NBP is too big to fit in free base memory/, { stage: 'tftp', server: '10.0.2.2' }],
+    ['a DHCP server that does not acknowledge', { rules: [{ file: 'nbp' }], wire: losing((payload, port) => port === 67 && payload[242] === 5) }, /PXE-E18: Server response timeout\. 10\.0\.2\.2 offered 10\.0\.2\.15 and then did not acknowledge it/, { stage: 'dhcp' }],
+    ['a boot server that falls silent in the midst', { rules: [{ file: 'long' }], files: new Map([['long', patternBytes(200_000)]]), wire: losing((payload, port) => port >= 1024 && payload[1] === 3 && payload[3] >= 40) }, /PXE-E35: TFTP read timeout long: the server 10\.0\.2\.2 fell silent after \d+ bytes of long/, { stage: 'tftp', server: '10.0.2.2' }],
+    ['a boot server that ends with an error in the midst', { rules: [{ file: 'f', server: '10.0.2.9' }], wire: breaking }, /PXE-E36: Error received from TFTP server f: the server says: the disk of the server is on fire \(error 3\)/, { stage: 'tftp', server: '10.0.2.9' }],
     ['a cable that leads nowhere', { rules: [{ file: 'nbp' }], linkUp: false }, /PXE-E61: Media test failure, check cable/, { stage: 'link' }],
     ['a boot server that is silent', { alone: true, wire: rival('10.0.2.5', menu(0).subnets ? { subnets: [{ ...menu(0).subnets![0], options: new Map([...menu(0).subnets![0].options!].map(([code, value]) => [code, code === OPT.vendor ? encodeSuboptions([[PXE_VENDOR.bootServers, concatBytes([u16(1), Uint8Array.of(1), ipv4Bytes('10.0.2.99')])], [PXE_VENDOR.bootMenu, concatBytes([u16(1), Uint8Array.of(1), utf8('a')])]]) : value])) }] } : {}) }, /PXE-E55: [^]*the boot server 10\.0\.2\.99 gave no file and did not answer on port 4011/, { stage: 'boot-server' }],
   ];

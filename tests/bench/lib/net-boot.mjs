@@ -1,10 +1,13 @@
 // Rows of bench:net about booting from the network. A row is { name, needs(), run() }: run gives { value, unit, note? }.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { loadDist } from './common.mjs';
 
+const PXELINUX = '/usr/lib/PXELINUX/pxelinux.0';
+const LDLINUX = '/usr/lib/syslinux/modules/bios/ldlinux.c32';
 const FILE_BYTES = 64 * 2 ** 20;
 const has = name => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${name}`]).status === 0;
 const isHpa = name => has(name) && spawnSync(name, ['-V'], { encoding: 'utf8', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } }).stdout.includes('hpa');
@@ -161,6 +164,16 @@ export const bootRows = [
         machines.push(machine);
       }
       return { value: (process.memoryUsage.rss() - before) / 2 ** 20 / machines.length, unit: 'MB' };
+    },
+  },
+  {
+    name: 'twenty Debian clients of 48 MB in one lab, each by PXELINUX to its shell: resident memory for each',
+    once: true,
+    needs: () => existsSync(PXELINUX) && existsSync(LDLINUX),
+    run: async () => {
+      const said = execFileSync(process.execPath, [fileURLToPath(new URL('net-crowd.mjs', import.meta.url)), process.env.VMLET_BENCH_CROWD ?? '20'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+      const { perClientMb, cpuS, wallS } = JSON.parse(said);
+      return { value: perClientMb, unit: 'MB', note: `all at their shells after ${cpuS.toFixed(0)} s of CPU, ${wallS.toFixed(0)} s of wall time` };
     },
   },
 ];
