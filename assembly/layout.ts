@@ -1,6 +1,9 @@
 // The linear-memory map. Everything below RAM_BASE is the core's own; guest RAM follows in one piece.
 // Untouched pages cost nothing, so the areas are generous.
 
+/** 64 entries of 16 bytes { u64 address and length, u64 joins }: writes beside code that were found to hit none (interp/blocks.ts). */
+export const CLEAN_WRITES: usize = 0x000f_0800;
+export const CLEAN_ENTRIES: u32 = 64;
 /** Constant tables that `init` fills: two of AES (ops/sse-crypto.ts), eight of CRC32 (ops/bit.ts), 1 KiB each. */
 export const TABLE_AES: usize = 0x000f_4000;
 export const TABLE_CRC: usize = 0x000f_4800;

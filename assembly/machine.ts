@@ -9,6 +9,7 @@ export class Shared {
   arenaFlushes: u32;
   blocksDecoded: u64;
   blocksDropped: u64;
+  joins: u64; // how often a block was entered into a page's list
 }
 
 export const SHARED: usize = 0x000f_0000;

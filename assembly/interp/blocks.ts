@@ -1,6 +1,6 @@
 // The cache of decoded blocks. Found by hash of physical address and mode; dropped by 64-byte line when somebody writes to the code.
 import { Cpu, Mode, cpuAt } from "../cpu/state";
-import { ARENA, ARENA_END, BLOCK_HASH, BLOCK_HASH_BITS, CPU_JUMP, CPU_SCRATCH, JUMP_ENTRIES } from "../layout";
+import { ARENA, ARENA_END, BLOCK_HASH, BLOCK_HASH_BITS, CLEAN_ENTRIES, CLEAN_WRITES, CPU_JUMP, CPU_SCRATCH, JUMP_ENTRIES } from "../layout";
 import { shared } from "../machine";
 import { Vector, faultCode } from "../cpu/fault";
 import { Insn, INSN_BYTES } from "../decode/insn";
@@ -150,6 +150,7 @@ function newBlock(cpu: Cpu, lin: u64, phys: u64): usize {
 // The two page lists are threaded through different fields; the low bit of a link says which field of that block continues.
 function join(page: u64, block: usize, link: usize, from: u32, length: u32): void {
   const info = pageInfo(page);
+  shared().joins++;
   if (load<u64>(info, INFO_LINES) == 0) watchPage(<u32>(page >> 12));
   store<u32>(block + link, load<u32>(info, INFO_HEAD));
   store<u32>(info, <u32>block | (link == BLOCK_PAGE2_NEXT ? 1 : 0), INFO_HEAD);
@@ -162,11 +163,17 @@ export function lines(from: u32, length: u32): u64 {
   return (<u64>-1 << <u64>first) & (<u64>-1 >> (63 - <u64>last));
 }
 
-/** Somebody writes `length` bytes, which stay in one page: blocks decoded from those lines go. */
+/**
+ * Somebody writes `length` bytes, which stay in one page: blocks decoded from them go, and the regions of those lines. Programs spin on variables beside their code: a
+ * write that hit no block hits none until another block is decoded.
+ */
 export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
   const info = pageInfo(phys);
   const from = <u32>phys & 0xfff;
   if (!(load<u64>(info, INFO_LINES) & lines(from, length))) return;
+  const key = phys | (<u64>length << 48);
+  const clean = CLEAN_WRITES + (<usize>(<u32>phys & (CLEAN_ENTRIES - 1)) << 4);
+  if (load<u64>(clean) == key && load<u64>(clean, 8) == shared().joins) return;
   const page = phys & ~0xfff;
   let link: usize = 0; // where the link to the current block is stored; 0: the page's head
   let at = load<u32>(info, INFO_HEAD);
@@ -201,8 +208,13 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
     at = next;
   }
   store<u64>(info, kept, INFO_LINES);
-  if (dropRegionsAt(info, lines(from, length))) dropped = everywhere = true;
-  if (!dropped) return;
+  if (!dropped) {
+    store<u64>(clean, key);
+    store<u64>(clean, shared().joins, 8);
+    return;
+  }
+  // Regions are made of blocks that are there: what hits none of these hits no region.
+  if (dropRegionsAt(info, lines(from, length))) everywhere = true;
   for (let c: u32 = 0; c < shared().cpus; c++) {
     if (everywhere) newGeneration(cpuAt(c));
     cpuAt(c).leave = 1;

@@ -83,6 +83,29 @@ describeEngine('code that is written to', () => {
     expect(core.getGpr(RAX)).toBe(1024n);
   });
 
+  it('leaves code alone that shares the line with data', () => {
+    const core = machine();
+    core.setGpr(RCX, 1000);
+    // inc dword [rip+5] (behind the hlt); dec ecx; jne; hlt
+    core.run([0xff, 0x05, 0x05, 0x00, 0x00, 0x00, 0xff, 0xc9, 0x75, 0xf6, 0xf4, 0, 0, 0, 0], { max: 10_000 });
+    expect(core.ram[CODE + 11] | (core.ram[CODE + 12] << 8)).toBe(1000);
+    expect(core.jitStats().dropped).toBe(0);
+  });
+
+  it('takes effect where data became code', () => {
+    const core = machine();
+    const f = CODE + 0x30;
+    core.set(f, [0xb0, 0x00, 0xc3]); // mov al, 0; ret
+    const at = [f + 1, (f + 1) >> 8, (f + 1) >> 16, 0].map(byte => byte & 0xff);
+    const store = (value: number) => [0xc6, 0x04, 0x25, ...at, value];
+    const call = (from: number) => [0xe8, f - CODE - from - 5, 0, 0, 0];
+    core.setGpr(4, 0x20_0000);
+    // Twice the immediate as data; call f; mov dl, al; the immediate as code; call f; hlt
+    core.run([...store(0x11), ...store(0x22), ...call(16), 0x88, 0xc2, ...store(0x33), ...call(31), 0xf4]);
+    expect(core.getGpr(RDX) & 0xffn).toBe(0x22n);
+    expect(core.getGpr(RAX) & 0xffn).toBe(0x33n);
+  });
+
   it('is seen through REP STOS and REP MOVS', () => {
     const core = machine();
     // call f (mov al,1; ret); rep stosb over f's immediate with 7; call f; hlt ; f at +0x40
