@@ -95,13 +95,17 @@ describe.skipIf(!hasCore)('boot loaders through the PXE ROM', () => {
     expect(lab.machine.nowNs).toBeLessThan(8e9);
   });
 
-  it('ipxe.lkrn, loaded by pxelinux.0 as a kernel with an initrd', async ctx => {
+  it("ipxe.lkrn, loaded by pxelinux.0: drives the card itself, does what its command line says and returns", async ctx => {
     const missing = syslinux ?? ipxe;
     if (missing) return ctx.skip(missing);
-    const lab = new RomLab({ ...pxelinux('pxelinux.0', 'DEFAULT x\nLABEL x\n KERNEL ipxe.lkrn\n INITRD s.ipxe\n', [['ipxe.lkrn', read('/usr/lib/ipxe/ipxe.lkrn')], ['s.ipxe', '#!ipxe\necho a script for an initrd\nexit\n']]), machine: { memoryBytes: 64 * 2 ** 20, timeoutNs: 60e9 } });
-    await lab.until(/iPXE initialising devices/);
-    expect(plain(lab.serial.text)).toMatch(/Loading ipxe\.lkrn\.\.\. ok[^]*iPXE initialising devices/);
-  });
+    const script = 'dhcp && echo the command line runs on ${net0/ip} && imgfetch tftp://10.0.2.2/big && imgstat && exit';
+    const { text, reason } = await run({
+      ...pxelinux('pxelinux.0', `DEFAULT x\nLABEL x\n KERNEL ipxe.lkrn\n APPEND ${script}\n`, [['ipxe.lkrn', read('/usr/lib/ipxe/ipxe.lkrn')], ['big', patternBytes(300_000)]]),
+      model: 'e1000',
+    });
+    expect(text.replace(/\s+/g, ' ')).toMatch(/Loading ipxe\.lkrn\.\.\. ok .*iPXE initialising devices\.\.\.ok .*the command line runs on 10\.0\.2\.15 .*big : 300000 bytes/);
+    expect(reason).toBe('halted');
+  }, 120_000);
 
   it("GRUB's i386-pc-pxe core: its own stack on UNDI, its configuration, and power off", async ctx => {
     const mkimage = program('grub-mkimage');
