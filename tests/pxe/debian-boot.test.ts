@@ -1,5 +1,5 @@
 // Debian by the network: our PXE ROM, Debian's boot loaders, Debian's kernels with the initramfs of the built-in guests.
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -65,5 +65,20 @@ describe('Debian by the network', () => {
     await vm.serial.expect(/Choose the language to be used for the installation process[^]*English[^]*<Go Back>/, { timeout: '60s' });
     expect(vm.netboot!.story.join('\n')).toMatch(/txt\.cfg: note: 1 kernel line with 'vga=normal console=ttyS0' at the end[^]*initrd\.gz: served/);
     expect(guestLog).toEqual([]);
+  });
+
+  it('Debian\'s installer without a person: DHCP, its answers by HTTP from the same folder', { timeout: 900_000 }, async ctx => {
+    if (process.env.VMLET_TEST_INSTALLER !== '1') return ctx.skip('it takes a minute of CPU: set VMLET_TEST_INSTALLER=1');
+    const from = '/usr/lib/debian-installer/images/12/i386/text';
+    if (!existsSync(from)) return ctx.skip('the installer is not there: package debian-installer-12-netboot-i386');
+    const root = join(folder, 'preseeded');
+    cpSync(from, root, { recursive: true, verbatimSymlinks: true });
+    writeFileSync(join(root, 'preseed.cfg'), 'd-i preseed/early_command string echo the answers were read > /dev/ttyS0; poweroff\n');
+    await using vm = await VM.start({ netboot: { tftp: root, file: 'pxelinux.0', append: 'vga=normal console=ttyS0 DEBIAN_FRONTEND=text auto=true priority=critical url=http://10.0.2.2/preseed.cfg' }, memory: '512M', wallTimeout: '14m' });
+    await vm.serial.expect('TAB to edit', { timeout: '60s' });
+    vm.serial.send('\r');
+    await vm.serial.expect('the answers were read', { timeout: '1200s' });
+    expect(vm.netboot!.story.join('\n')).toMatch(/dhcp: \S+: REQUEST: served: has 10\.0\.2\.15\n[^]*http: 10\.0\.2\.15: GET \/preseed\.cfg: served/);
+    expect((await vm.wait()).reason).toBe('poweroff');
   });
 });
