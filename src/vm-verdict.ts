@@ -37,6 +37,8 @@ export interface Ending {
 const PANIC = /^(?:\[[ \d.]+\](?:\[[^\]]*\])? *)?Kernel panic - not syncing/;
 const PANIC_END = /---\[ end Kernel panic/;
 const NEEDS_MEMORY = /deadlocked on memory|out of memory/i;
+/** What is in an initramfs came only in part: what follows is an init, or a library of it, that is not there. */
+const INITRAMFS_CUT = /Initramfs unpacking failed: write error/;
 const INIT = /(?:Run \S+ as init process|^vmlet-init: started)/;
 const MAX_LINE = 4096;
 
@@ -45,6 +47,7 @@ export class GuestWatch {
   #line = '';
   #stage: Stage = 'loader';
   #panic: string | undefined;
+  #initramfsCut = false;
   /** Told when the kernel panics: at its first words, and again (`immediate`) when it has said everything. */
   onPanic: (immediate: boolean) => void = () => {};
 
@@ -88,6 +91,7 @@ export class GuestWatch {
   #take(line: string): void {
     if (line !== '') this.reach('kernel');
     if (INIT.test(line)) this.reach('init');
+    if (INITRAMFS_CUT.test(line)) this.#initramfsCut = true;
     if (this.#panic === undefined && PANIC.test(line)) {
       this.#panic = line.replace(/^.*?Kernel panic - not syncing:? */, '');
       this.onPanic(false);
@@ -104,7 +108,7 @@ export class GuestWatch {
       case 'reset':
         return exit.cause === 'triple-fault' ? `the guest's CPU shut down by a triple fault ${after}` : `the guest reset the machine ${after}`;
       case 'panic':
-        return `the guest's kernel panicked ${after}: ${this.#panic ?? ''}${NEEDS_MEMORY.test(this.#panic ?? '') ? '; it needs more memory' : ''}`;
+        return `the guest's kernel panicked ${after}: ${this.#panic ?? ''}${this.#initramfsCut ? '; its initramfs did not fit: it needs more memory' : NEEDS_MEMORY.test(this.#panic ?? '') ? '; it needs more memory' : ''}`;
       case 'halted':
         return `the guest halted its CPU with interrupts off ${after}`;
       case 'debug-exit':
