@@ -50,6 +50,9 @@ export namespace Mode {
   export const SIMD: u32 = 64; // SSE may run: CR4.OSFXSR set, CR0.EM and CR0.TS clear
 }
 
+/** Cpu.missCode when there is none. */
+export const NO_MISS: u32 = 0xffff_ffff;
+
 @unmanaged
 export class Cpu {
   // General registers; decoded records hold byte offsets into the 256 bytes that begin here, so the order is fixed.
@@ -92,6 +95,8 @@ export class Cpu {
   faultHasCode: u32;
   faultCode: u32;
   faultPending: u32;
+  // The page fault that a translation without faults found last: error code and CR2; NO_MISS when it was none.
+  missCode: u32; missLin: u64;
   delivering: i32; // vector being delivered, -1 when none
   exit: i32;
 

@@ -1,8 +1,10 @@
 // From region to region, as long as the jump cache knows where compiled code goes on. A function of its own: the interpreter's is too large to be quick here.
-import { Cpu } from "../cpu/state";
+import { Vector } from "../cpu/fault";
+import { deliverFault } from "../cpu/interrupt";
+import { Cpu, NO_MISS } from "../cpu/state";
 import { CPU_JUMP, JUMP_ENTRIES } from "../layout";
 import { regrow, slotInfo } from "./queue";
-import { countExit, jit } from "./state";
+import { Left, countExit, jit } from "./state";
 
 /** Runs the region in table slot `slot`, which begins at Cpu.rip, and those that follow. Cpu.bail tells that the interpreter must execute what comes next. */
 export function runRegions(cpu: Cpu, slot: u32): void {
@@ -31,6 +33,21 @@ export function runRegions(cpu: Cpu, slot: u32): void {
   j.enteredAt = ~0;
   j.executed += cpu.end - <u64><i64>cpu.left - before;
   if (!cpu.bail) return;
-  countExit(cpu.bail - 1);
+  const why = cpu.bail - 1;
+  countExit(why);
   cpu.bail = 1;
+  if (why <= Left.WRITE && cpu.missCode != NO_MISS && j.deliver) faultHere(cpu);
+}
+
+/** Delivers the page fault that the instruction at Cpu.rip would raise, without unwinding through the host (interp/run.ts). */
+function faultHere(cpu: Cpu): void {
+  countExit(Left.FAULT);
+  cpu.bail = 0;
+  cpu.insn = 0;
+  cpu.left -= 1;
+  cpu.cr2 = cpu.missLin;
+  cpu.faultVector = Vector.PF;
+  cpu.faultHasCode = 1;
+  cpu.faultCode = cpu.missCode;
+  deliverFault(cpu);
 }

@@ -1,5 +1,5 @@
 // What compiled code calls. An access that may have effects beyond plain memory, or faults, is left to the interpreter: the region is left before it.
-import { Cpu, CR0_AM } from "../cpu/state";
+import { Cpu, CR0_AM, NO_MISS } from "../cpu/state";
 import { cond, getArith, getCF } from "../cpu/flags";
 import { INSN_BYTES, Insn } from "../decode/insn";
 import { BLOCK_COUNT } from "../interp/block-layout";
@@ -27,10 +27,11 @@ import { BOUNCE, Left, countExit } from "./state";
 // @ts-ignore: decorator
 @inline function bytesOf(code: u32): u32 { return code >= 4 ? 16 : 1 << code; }
 
-/** Wasm address of an operand, size by its code, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB. */
+/** Wasm address of an operand, size by its code, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB and what is known of the fault. */
 export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
   const size = bytesOf(code);
   const user = cpu.cpl == 3;
+  cpu.missCode = NO_MISS;
   if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return 0;
   const access: u32 = user ? USER : 0;
   const first = tryTranslate(cpu, lin, access);
@@ -51,6 +52,7 @@ export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
 export function jitWrite(cpu: Cpu, lin: u64, code: u32): usize {
   const size = bytesOf(code);
   const user = cpu.cpl == 3;
+  cpu.missCode = NO_MISS;
   if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return 0;
   const phys = tryTranslate(cpu, lin, user ? USER | WRITE : WRITE);
   if (phys == ~0) return 0;
@@ -94,7 +96,10 @@ export function jitEndOn(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, 
 }
 
 /** A repeated string instruction whose registers are in the record: a `Quick`. */
-export function jitString(cpu: Cpu, ip: usize): u32 { return quick(cpu, changetype<Insn>(ip)); }
+export function jitString(cpu: Cpu, ip: usize): u32 {
+  cpu.missCode = NO_MISS;
+  return quick(cpu, changetype<Insn>(ip));
+}
 
 export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }
 

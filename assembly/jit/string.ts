@@ -38,7 +38,7 @@ export function emitRepeated(i: Insn): bool {
   exitTo(<i32>i.off - <i32>i.len);
   popLabel();
   op(W.END);
-  bail(Left.REFUSED);
+  bail(Left.READ);
   popLabel();
   op(W.END);
   return true;

@@ -30,6 +30,12 @@ export function walk(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   return cpu.cr4 & CR4_PAE ? walkLevels<u64>(cpu, lin, access, probe) : walkLevels<u32>(cpu, lin, access, probe);
 }
 
+function missed(cpu: Cpu, lin: u64, code: u32): u64 {
+  cpu.missLin = lin;
+  cpu.missCode = code;
+  return ~0;
+}
+
 function walkLevels<E>(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   const wide = sizeof<E>() == 8;
   const long = wide && (cpu.efer & EFER_LMA) != 0;
@@ -53,7 +59,7 @@ function walkLevels<E>(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
     where = (table + slot * sizeof<E>()) & a20;
     entry = <u64>readPhys<E>(cpu, where);
     if (!(entry & P)) {
-      if (probe) return ~0;
+      if (probe) return missed(cpu, lin, code);
       pageFault(cpu, lin, code);
     }
     let reserved: u64 = 0;
@@ -70,7 +76,7 @@ function walkLevels<E>(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
       else reserved = 0x20_0000; // PSE-36 bits 13-20 hold address bits 32-39
     }
     if (entry & reserved) {
-      if (probe) return ~0;
+      if (probe) return missed(cpu, lin, code | 9);
       pageFault(cpu, lin, code | 9);
     }
     if (!pdpte) {
@@ -86,7 +92,7 @@ function walkLevels<E>(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
         ((access & WRITE) != 0 && !(allow & W) && ((access & USER) != 0 || (cpu.cr0 & CR0_WP) != 0)) ||
         ((access & FETCH) != 0 && nxe && noExec != 0);
       if (denied) {
-        if (probe) return ~0;
+        if (probe) return missed(cpu, lin, code | 1);
         pageFault(cpu, lin, code | 1);
       }
       if (large) {
