@@ -298,7 +298,9 @@ export class CoreHarness {
     this.core.jitDeliver(1);
     for (let left = max; left > 0; left = end - this.core.instructions(0)) {
       try {
-        return this.core.run(0, left);
+        const exit = this.core.run(0, left);
+        if (exit !== 0) return exit;
+        continue; // stopped early, as a fault may or may not end it
       } catch (error) {
         if (error !== FAULT) throw error;
       }
