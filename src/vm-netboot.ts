@@ -50,6 +50,8 @@ export class BootServer {
   readonly #closers: (() => void)[] = [];
   #address: string | undefined;
   #clock: Clock | undefined;
+  /** Kernel lines of configurations that got the words, each time one was served. */
+  kernelLines = 0;
 
   /** Throws ERR_VMLET_CONFIG when a folder cannot be served. */
   constructor(options: BootServerOptions) {
@@ -69,6 +71,7 @@ export class BootServer {
   #withWords(files: FileSource, words: string | undefined): FileSource {
     if (words === undefined) return files;
     return withKernelWords(files, words, (path, count, { address, service }) => {
+      this.kernelLines += count;
       this.journal.event({ atNs: this.#clock?.now ?? 0, service, outcome: 'note', client: address, what: printable(path), reason: `${count} kernel line${count === 1 ? '' : 's'} with '${printable(words)}' at the end` });
     });
   }
@@ -221,14 +224,16 @@ export class MachineNetboot {
     const refused = (this.server?.journal.events ?? []).filter(({ outcome }) => outcome === 'refused' || outcome === 'failed' || outcome === 'ignored').at(-1);
     const said = refused === undefined ? '' : `; the last refusal: ${formatEvent(refused)}`;
     if (failure !== undefined) return { stage, failure, text: `the network boot failed at the stage '${stage}': ${failure.code}: ${failure.title} ${failure.reason}${said}` };
-    return { stage, failure, text: stage === 'loader' ? `the boot loader had started${this.#silence}${said}` : `the network boot came as far as the stage '${stage}'${said}` };
+    return { stage, failure, text: stage === 'loader' ? `the boot loader had started${this.#silence || said}` : `the network boot came as far as the stage '${stage}'${said}` };
   }
 
-  /** A loader that gives the network stack back has a kernel to start. */
+  /** A loader that gives the network stack back has a kernel to start; what keeps it silent is mostly its command line. */
   get #silence(): string {
     if (this.#client?.rom.calls.has('UNLOAD_STACK') !== true) return '';
-    const { kernelWords } = this.#options.plan ?? {};
-    return ` and let the network go, as before it starts a kernel${kernelWords?.includes('console=') === true ? '' : "; a kernel that says nothing may lack console=ttyS0 (--append 'console=ttyS0')"}`;
+    const words = this.#options.plan?.kernelWords;
+    const gone = ' and let the network go, as before it starts a kernel';
+    if (words !== undefined && this.server!.kernelLines === 0) return `${gone}; no configuration that it fetched has a kernel line for '${printable(words)}'`;
+    return words?.includes('console=') === true ? gone : `${gone}; a kernel that says nothing may lack console=ttyS0 (--append 'console=ttyS0')`;
   }
 
   close(): void {

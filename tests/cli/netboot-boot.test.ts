@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -55,6 +55,25 @@ describe.skipIf(!hasCore)('netboot boot', () => {
     const never = await boot('--tftp', folder, '--file', 'ask.0', '-m', '32M', '--answer', 'no such text=\\x03', '-T', '5s');
     expect(never.stderr).toMatch(/5\.\d+ s of guest time is over; the console never said \/no such text\//);
     expect(never.code).toBe(124);
+  });
+
+  it('a loader that started something silent: what may be missing, and whether its configuration got the words', async ctx => {
+    if (!existsSync('/usr/lib/PXELINUX/pxelinux.0') || !existsSync('/boot/memtest86+x64.bin')) return ctx.skip('not there: packages pxelinux, syslinux-common, memtest86+');
+    const root = join(folder, 'silent');
+    mkdirSync(join(root, 'pxelinux.cfg'), { recursive: true });
+    copyFileSync('/usr/lib/PXELINUX/pxelinux.0', join(root, 'pxelinux.0'));
+    copyFileSync('/usr/lib/syslinux/modules/bios/ldlinux.c32', join(root, 'ldlinux.c32'));
+    copyFileSync('/boot/memtest86+x64.bin', join(root, 'memtest'));
+    const silent = async (config: string, ...more: string[]): Promise<string> => {
+      writeFileSync(join(root, 'pxelinux.cfg/default'), config);
+      const { code, stderr } = await boot('--tftp', root, '--file', 'pxelinux.0', '-m', '64M', '-T', '3s', ...more);
+      expect(code).toBe(124);
+      return stderr;
+    };
+    const config = 'DEFAULT x\nLABEL x\n LINUX memtest\n';
+    expect(await silent(config)).toMatch(/let the network go, as before it starts a kernel; a kernel that says nothing may lack console=ttyS0 \(--append 'console=ttyS0'\)/);
+    expect(await silent(config, '--append', 'console=ttyS0')).toMatch(/default: note: 1 kernel line with 'console=ttyS0' at the end[^]*let the network go, as before it starts a kernel\n/);
+    expect(await silent('DEFAULT memtest\n', '--append', 'console=ttyS0')).toMatch(/no configuration that it fetched has a kernel line for 'console=ttyS0'/);
   });
 
   it('a client that fails says at which stage, who refused it and why: never a bare timeout', async () => {
