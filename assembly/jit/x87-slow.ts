@@ -5,7 +5,6 @@ import { C1 } from "../softfp/fp";
 import { loadSize, loaded, storeOperand, stored } from "../ops/x87";
 import { begin, commit, pop, stackFault } from "../ops/x87-core";
 import { x87Reg } from "../ops/x87-reg";
-import { setControl } from "../ops/x87-state";
 
 /** The record at `ip` with its operand's offset and bits, all exceptions being masked and none pending; what a store writes is left in Cpu.temp2. */
 export function jitX87(cpu: Cpu, ip: usize, brip: u64, ea: u64, raw: u64): void {
@@ -17,10 +16,6 @@ export function jitX87(cpu: Cpu, ip: usize, brip: u64, ea: u64, raw: u64): void 
     return;
   }
   const key = ((op >> 8) & 7) << 3 | ((op >> 3) & 7);
-  if (key == 0x0d) {
-    setControl(cpu, <u32>raw);
-    return;
-  }
   cpu.fpuOpcode = op & 0x7ff;
   cpu.fpuIp = brip + <u64>i.off - <u64>i.len;
   cpu.fpuCs = cpu.csSel;

@@ -1,13 +1,16 @@
-// x87 records to code: the operand is fetched or stored here, the rest is a call of the core that needs nothing of what is in locals, as long as
+// x87 records to code: the operand is fetched or stored here, moves are in line (x87-inline.ts), the rest is a call of the core that needs nothing of what is in locals, as long as
 // all exceptions are masked and none is pending: then none comes up. Otherwise the region is left before the instruction, and before it touches memory.
 import { Cpu, Mode, Seg } from "../cpu/state";
 import { Insn, OP_X87, isMem, seg } from "../decode/insn";
 import { loadSize, storeSize } from "../ops/x87";
+import { CW_BITS } from "../ops/x87-state";
+import { flagsInMemory } from "./flags";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
 import { Fn, L, popReg, pushRip, put } from "./operands";
 import { operandAddress, plainMemory } from "./sse-operand";
 import { Left, jit } from "./state";
-import { W, call, get, hintedIf, i32c, i64c, mem, op, set } from "./wasm";
+import { loadInteger, loadReal, moveRegister, storeReal } from "./x87-inline";
+import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
 const CONTROL: u32 = <u32>offsetof<Cpu>("fpuControl");
 const STATUS: u32 = <u32>offsetof<Cpu>("fpuStatus");
@@ -53,6 +56,29 @@ function operate(memory: bool): void {
   call(Fn.X87);
 }
 
+/** FLDCW of the word in T64; what unmasks an exception is the interpreter's. */
+function loadControl(): void {
+  get(L.T64);
+  op(W.I32_WRAP);
+  tee(L.X);
+  i32c(0x3f);
+  op(W.I32_AND);
+  i32c(0x3f);
+  op(W.I32_NE);
+  hintedIf(W.VOID, false);
+  pushLabel(PLAIN, 0);
+  bail(Left.REFUSED);
+  popLabel();
+  op(W.END);
+  get(L.CPU);
+  get(L.X);
+  i32c(CW_BITS);
+  op(W.I32_AND);
+  i32c(0x40);
+  op(W.I32_OR);
+  mem(W.I32_STORE, CONTROL);
+}
+
 // @ts-ignore: decorator
 @inline function log2(bytes: u32): u32 { return ctz(bytes); }
 
@@ -86,8 +112,15 @@ export function emitX87(i: Insn, code: u32): bool {
       op(W.I64_EXTEND_U);
     }
     set(L.T64);
+    if (key == 0x0d) {
+      loadControl();
+      return true;
+    }
+    const real = key == 0x08 || key == 0x28, integer = key == 0x18 || key == 0x38 || key == 0x3d;
+    if (real) loadReal(i, o, size);
+    else if (integer) loadInteger(i, o, size);
     operate(true);
-    if (key == 0x0d) j.fpuCalm = 0; // FLDCW
+    if (real || integer) op(W.END);
     return true;
   }
   switch (key) {
@@ -98,15 +131,18 @@ export function emitX87(i: Insn, code: u32): bool {
   const s = log2(storeSize(key));
   operandAddress(i, s, true);
   set(L.H);
+  const real = key == 0x0a || key == 0x0b || key == 0x2a || key == 0x2b;
+  if (real) storeReal(i, o, 1 << s, (key & 7) == 3);
   operate(true);
   get(L.H);
   get(L.CPU);
   mem(s == 3 ? W.I64_LOAD : W.I32_LOAD, RESULT);
   put(s);
+  if (real) op(W.END);
   return true;
 }
 
-/** Register forms that exist and have nothing to do with EFLAGS. */
+/** Register forms that exist, but for conditional moves. */
 function register(o: u32, key: u32): bool {
   const n = o & 7;
   if (o == 0x7e0) {
@@ -123,10 +159,14 @@ function register(o: u32, key: u32): bool {
       if (key == 0x0a || (key == 0x0c && (n == 2 || n == 3 || n > 5)) || (key == 0x0d && n == 7)) return false;
       break;
     case 2: if (key != 0x15 || n != 1) return false; break;
+    case 3: case 7: if ((key & 7) != 5 && (key & 7) != 6) return false; break; // FUCOMI, FCOMI
     case 5: if (key > 0x2d) return false; break;
     default: return false;
   }
   needCalm();
+  const moves = moveRegister(changetype<Insn>(jit().ip), o, key);
   operate(false);
+  if (moves) op(W.END);
+  if (key >> 3 == 3 || key >> 3 == 7) flagsInMemory();
   return true;
 }

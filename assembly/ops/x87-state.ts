@@ -11,7 +11,7 @@ import { classify } from "../softfp/convert";
 const ES: u32 = 0x80;
 const BUSY: u32 = 0x8000;
 const TOP: u32 = 0x3800;
-const CW_BITS: u32 = 0x1f3f;
+export const CW_BITS: u32 = 0x1f3f;
 
 // @ts-ignore: decorator
 @inline export function topOf(cpu: Cpu): u32 { return (cpu.fpuStatus >> 11) & 7; }
