@@ -187,14 +187,14 @@ const parseSwitch = (name: string, node: YamlNode, netboot: NetbootRules | undef
   };
 };
 
-const parseNic = (node: YamlNode): LabNic => {
+const parseNic = (node: YamlNode, path: (node: YamlNode) => string): LabNic => {
   const fields = node.fields(['switch', 'model', 'mac', 'ip', 'rom']);
   if (fields.ip !== undefined && parseIpv4(fields.ip.text().split('/')[0]) === undefined) throw fields.ip.fail(`'${fields.ip.text()}' is no address`, 'write it as 10.9.0.2/24');
   return {
     switch: fields.switch?.text(),
     model: fields.model?.oneOf(NIC_MODELS),
     mac: fields.mac?.text(),
-    rom: fields.rom?.text(),
+    rom: fields.rom && path(fields.rom),
     address: fields.ip === undefined ? undefined : fields.ip.text().includes('/') ? fields.ip.text() : `${fields.ip.text()}/24`,
   };
 };
@@ -221,7 +221,7 @@ const parseVm = (node: YamlNode, defaults: Defaults, images: ReadonlyMap<string,
     timeout: fields.timeout && duration(fields.timeout),
     debugExit: fields.debugExit?.integer(0, 0xffff),
     onReset: fields.onReset?.oneOf(['exit', 'reboot']),
-    nics: fields.nics?.oneOrMore().map(nic => clean({ ...parseNic(nic), ...(model === undefined ? {} : { model: model.oneOf(NIC_MODELS) }) })),
+    nics: fields.nics?.oneOrMore().map(nic => clean({ ...parseNic(nic, path), ...(model === undefined ? {} : { model: model.oneOf(NIC_MODELS) }) })),
   };
   return clean(options) as LabVM;
 };

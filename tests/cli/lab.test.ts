@@ -124,6 +124,22 @@ describe.skipIf(!hasCore)('lab up', () => {
     expect(await cli(['lab', 'up', '/no/such/lab.yaml'])).toMatchObject({ code: 125, stderr: expect.stringMatching(/the lab \/no\/such\/lab\.yaml cannot be read/) });
   });
 
+  it('reads the examples of the documentation', async () => {
+    const text = readFileSync(new URL('../../docs/labs.md', import.meta.url), 'utf8');
+    const [lab, rules] = [...text.matchAll(/```yaml\n([^]*?)```/g)].map(([, yaml]) => yaml);
+    mkdirSync(join(folder, 'tftpboot'), { recursive: true });
+    const dry = await cli(['lab', 'up', file('example.yaml', lab), '--dry-run']);
+    expect(dry.stderr).toBe('vmlet: all is well: 4 machines, 1 switches, 3 tests in 10 labs\n');
+    const lint = await cli(['netboot', 'lint', file('example-rules.yaml', rules)]);
+    expect(lint.stdout).toMatch(/5 boot rules\n0 errors, 0 warnings\n$/);
+    // A field that the table has not, or has too much, is found by the error that lists them all.
+    const fields = async (wrong: string): Promise<string[]> => /fields are (.*)/.exec((await cli(['lab', 'up', file('fields.yaml', wrong), '--dry-run'])).stderr)![1].split(', ');
+    const row = (name: string): string => text.split('\n').find(line => line.startsWith(`| ${name} |`))!;
+    for (const [name, wrong] of [['`switches.NAME`', 'switches: {a: {x: 1}}\nvms: {a: {}}'], ['`vms.NAME`', 'vms: {a: {x: 1}}'], ['`nics`', 'vms: {a: {nics: [{x: 1}]}}'], ['`tests`', 'vms: {a: {}}\ntests: [{x: 1}]'], ['`match`', 'vms: {a: {}}\nnetboot: {rules: [{file: f, match: {x: 1}}]}']]) {
+      for (const field of await fields(wrong)) expect(row(name), field).toContain(`\`${field}`);
+    }
+  });
+
   it('is ended by a signal', async () => {
     const io = new FakeIo();
     io.kind = 'file';

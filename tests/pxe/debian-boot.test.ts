@@ -13,6 +13,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const MODULES = '/usr/lib/syslinux/modules/bios';
 const hasLoaders = existsSync('/usr/lib/PXELINUX/pxelinux.0') && existsSync(`${MODULES}/menu.c32`);
 
+/** Why the installer's tests are skipped. */
+const INSTALLER = 'each takes 20 to 50 s of CPU: set VMLET_TEST_INSTALLER=1, as .ci/run does';
+
 /** A TFTP folder as an administrator makes it. */
 const tree = async (image: string, loader: string, config: (cmdline: string) => string): Promise<string> => {
   const { kernel, initrd, cmdline } = await resolveImage(image);
@@ -55,6 +58,7 @@ describe('Debian by the network', () => {
     { arch: 'amd64', memory: '1G' },
     { arch: 'i386', memory: '512M' },
   ])("Debian's installer for $arch: its own netboot folder, to its first question on the serial line", { timeout: 600_000 }, async ({ arch, memory }, ctx) => {
+    if (process.env.VMLET_TEST_INSTALLER !== '1') return ctx.skip(INSTALLER);
     const root = `/usr/lib/debian-installer/images/12/${arch}/text`;
     if (!existsSync(root)) return ctx.skip(`the installer is not there: package debian-installer-12-netboot-${arch}`);
     const guestLog: string[] = [];
@@ -68,7 +72,7 @@ describe('Debian by the network', () => {
   });
 
   it('Debian\'s installer without a person: DHCP, its answers by HTTP from the same folder', { timeout: 900_000 }, async ctx => {
-    if (process.env.VMLET_TEST_INSTALLER !== '1') return ctx.skip('it takes a minute of CPU: set VMLET_TEST_INSTALLER=1');
+    if (process.env.VMLET_TEST_INSTALLER !== '1') return ctx.skip(INSTALLER);
     const from = '/usr/lib/debian-installer/images/12/i386/text';
     if (!existsSync(from)) return ctx.skip('the installer is not there: package debian-installer-12-netboot-i386');
     const root = join(folder, 'preseeded');
