@@ -71,8 +71,8 @@ const loadersIn = (folder: string): string[] => {
   }
 };
 
-/** Checks options, reads files of the host. Throws VmletError. `gateway` is where guests reach this host's loopback. */
-export const planNetboot = (options: NetbootOptions, gateway: string): NetbootPlan => {
+/** Checks options, reads files of the host. Throws VmletError. `gateway` is where guests reach this host's loopback; `ownRom` false: the client is an option ROM, such as iPXE. */
+export const planNetboot = (options: NetbootOptions, gateway: string, ownRom = true): NetbootPlan => {
   const { tftp, file, kernel, url, rules = [] } = options;
   const initrd = options.initrd === undefined ? [] : typeof options.initrd === 'string' ? [options.initrd] : [...options.initrd];
   const ways = [file !== undefined && 'a boot file', kernel !== undefined && 'a kernel', url !== undefined && 'an URL'].filter(way => way !== false);
@@ -91,6 +91,13 @@ export const planNetboot = (options: NetbootOptions, gateway: string): NetbootPl
   const cmdline = options.append ?? DEFAULT_CMDLINE;
   const kernelWords = kernel === undefined && url === undefined && options.append !== '' ? options.append : undefined;
   const base = { tftp, files, cmdline, kernelWords };
+  /** Puts iPXE among the files. An option ROM may be iPXE itself: then nobody asks for it. */
+  const ipxeFile = (): string | undefined => {
+    if (tftp !== undefined && isFile(join(tftp, IPXE_NAME))) return IPXE_NAME;
+    if (!ownRom && options.ipxe === undefined && !IPXE_PLACES.some(place => existsSync(place))) return undefined;
+    files.set(IPXE_NAME, readIpxe(options.ipxe));
+    return IPXE_NAME;
+  };
   if (kernel !== undefined) {
     const place = (path: string, what: string, name: string): string => {
       if (tftp !== undefined && isFile(join(tftp, path))) return path;
@@ -98,12 +105,11 @@ export const planNetboot = (options: NetbootOptions, gateway: string): NetbootPl
       return name;
     };
     const loader = { kernel: place(kernel, 'kernel', 'vmlinuz'), initrd: initrd.map((path, i) => place(path, 'initrd', `initrd${i === 0 ? '' : i}.img`)) };
-    return { ...base, rules: [...rules, { name: 'the kernel', file: loader.kernel }], ipxeLoader: undefined, loader, allow: [] };
+    if (ownRom) return { ...base, rules: [...rules, { name: 'the kernel', file: loader.kernel }], ipxeLoader: undefined, loader, allow: [] };
+    return { ...base, rules: [...rules, { name: 'the kernel', kernel: loader.kernel, initrd: loader.initrd, cmdline }], ipxeLoader: ipxeFile(), loader: undefined, allow: [] };
   }
   const needsIpxe = url !== undefined || rules.some(rule => rule.ipxe !== undefined || (rule.kernel !== undefined && rule.via !== 'pxelinux'));
-  const inFolder = tftp !== undefined && isFile(join(tftp, IPXE_NAME));
-  if (needsIpxe && !inFolder) files.set(IPXE_NAME, readIpxe(options.ipxe));
-  const ipxeLoader = needsIpxe ? IPXE_NAME : undefined;
+  const ipxeLoader = needsIpxe ? ipxeFile() : undefined;
   if (url === undefined) return { ...base, rules: file === undefined ? rules : [...rules, { name: 'the boot file', file }], ipxeLoader, loader: undefined, allow: [] };
   const { changed, allow } = reachable(url, gateway);
   const own: BootRule = options.append === undefined ? { name: 'the URL', ipxe: changed } : { name: 'the URL', kernel: changed, cmdline: options.append };

@@ -233,7 +233,7 @@ export const checkOptions = (options: VMOptions): VMConfig => {
   if (options.append !== undefined && typeof options.append !== 'string') throw configError('append: it must be a text');
   if (options.append?.includes('\0')) throw configError('append: it holds a zero byte');
   const { netboot } = options;
-  if (netboot !== undefined && (kernel ?? initrd ?? image ?? bios) !== undefined) throw configError('a network boot was given together with an image, a kernel or a ROM', 'use one of them');
+  if (netboot !== undefined && (kernel ?? initrd ?? image) !== undefined) throw configError('a network boot was given together with an image or a kernel', 'use one of them');
   if (netboot !== undefined && options.append !== undefined) throw configError('a network boot has a kernel command line of its own', 'use netboot.append');
   const { seed = 1 } = options;
   const seedIsSound = typeof seed === 'bigint' || (typeof seed === 'string' && seed !== '') || (typeof seed === 'number' && Number.isInteger(seed));

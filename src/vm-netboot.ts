@@ -199,6 +199,7 @@ export class MachineNetboot {
   connect(network: VirtualNetwork | undefined, card: NetworkCard): void {
     const { plan, clock, seed, memoryBytes, prepareKernel, onLine } = this.#options;
     if (network?.gateway !== undefined) this.server?.serve(network.gateway.host);
+    if (this.#options.ownRom === false) return;
     const onEvent = (event: RomEvent): void => onLine?.(`${seconds(event.atNs)} client: ${event.stage}: ${event.text}`);
     this.#client = new NetbootClient({ card, clock, seed, memoryBytes, loader: plan?.loader, cmdline: plan?.cmdline, prepareKernel, onEvent });
   }
@@ -220,11 +221,17 @@ export class MachineNetboot {
   get diagnosis(): NetbootDiagnosis {
     const events = this.#client?.events ?? [];
     const failure = this.#client?.rom.failure;
-    const stage = failure?.stage ?? events.at(-1)?.stage ?? 'link';
+    const stage = failure?.stage ?? (this.#options.ownRom === false ? this.#served : events.at(-1)?.stage) ?? 'link';
     const refused = (this.server?.journal.events ?? []).filter(({ outcome }) => outcome === 'refused' || outcome === 'failed' || outcome === 'ignored').at(-1);
     const said = refused === undefined ? '' : `; the last refusal: ${formatEvent(refused)}`;
     if (failure !== undefined) return { stage, failure, text: `the network boot failed at the stage '${stage}': ${failure.code}: ${failure.title} ${failure.reason}${said}` };
     return { stage, failure, text: stage === 'loader' ? `the boot loader had started${this.#silence || said}` : `the network boot came as far as the stage '${stage}'${said}` };
+  }
+
+  /** How far a client that is not ours came, as its servers saw it. */
+  get #served(): RomStage | undefined {
+    const service = this.server?.journal.events.filter(({ outcome }) => outcome === 'served').at(-1)?.service;
+    return service === undefined ? undefined : service === 'tftp' || service === 'http' ? 'tftp' : 'dhcp';
   }
 
   /** A loader that gives the network stack back has a kernel to start; what keeps it silent is mostly its command line. */
@@ -250,6 +257,8 @@ export interface NetbootDiagnosis {
 export interface MachineNetbootOptions {
   /** What to serve; without it only the client is there. */
   readonly plan?: NetbootPlan;
+  /** Whether the client is our ROM, the default, and not one in the card or in firmware of others. */
+  readonly ownRom?: boolean;
   readonly clock: Clock;
   readonly seed: Seed;
   readonly memoryBytes: number;

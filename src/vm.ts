@@ -93,17 +93,18 @@ const connectNetwork = async (config: VMConfig, options: VMOptions, clock: Virtu
   return MachineNetwork.create({ machine, config, clock, seed: config.seed, epochSeconds, dhcp: netboot?.dhcp, warn: options.onGuestLog });
 };
 
-/** Boot servers and the PXE ROM, for machines that boot from the network. */
+/** Boot servers and the PXE ROM, for machines that boot from the network. With an option ROM or firmware of its own the machine has only the servers. */
 const prepareNetboot = async (config: VMConfig, options: VMOptions, clock: VirtualClock, guest: PreparedGuest): Promise<MachineNetboot | undefined> => {
-  if (guest.boot.kind !== 'firmware' || !guest.boot.order.includes('net')) return undefined;
+  const ownRom = guest.boot.kind === 'firmware' && guest.boot.order.includes('net') && config.nics[0].rom === undefined;
+  if (!ownRom && config.netboot === undefined) return undefined;
   const [{ MachineNetboot }, { planNetboot }, { formatIpv4 }, { nthAddress }] = await Promise.all([import('./vm-netboot.js'), import('./config-netboot.js'), import('./net/address.js'), import('./config-net.js')]);
-  const plan = config.netboot && planNetboot(config.netboot, formatIpv4(nthAddress(config.net!.subnet, 2)));
+  const plan = config.netboot && planNetboot(config.netboot, formatIpv4(nthAddress(config.net!.subnet, 2)), ownRom);
   if (plan !== undefined && plan.allow.length > 0) config.net = { ...config.net!, restrict: options.net === undefined ? false : config.net!.restrict, allow: [...(config.net!.allow ?? []), ...plan.allow] };
   const prepareKernel = async (kernel: Uint8Array): Promise<{ kernel: Uint8Array; unpacked?: Uint8Array }> => {
     const [{ unpackKernelCached }, { isBzImage }] = await Promise.all([import('./image/resolve.js'), import('./image/kernel.js')]);
     return { kernel, unpacked: isBzImage(kernel) ? await unpackKernelCached(kernel, { cache: options.cache, signal: options.signal }) : undefined };
   };
-  return new MachineNetboot({ plan, clock, seed: config.seed, memoryBytes: config.memoryBytes, prepareKernel, onLine: options.onNetboot });
+  return new MachineNetboot({ plan, ownRom, clock, seed: config.seed, memoryBytes: config.memoryBytes, prepareKernel, onLine: options.onNetboot });
 };
 
 const createMachine = async (options: MachineOptions): Promise<MachineLike> => new (await import('./host/machine.js')).Machine(options);

@@ -608,6 +608,7 @@ export class Machine {
         serial,
         serialPorts: board.serialPorts,
         ramBytes: memoryBytes,
+        protect: (start, length) => this.core.protectRom(start, length),
         wake: () => this.wake(),
       },
       { order, disks: [...ideDisks, ...disks], floppies, cdroms },

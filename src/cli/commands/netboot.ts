@@ -59,6 +59,8 @@ export const addNetbootCommand = (program: Command, context: CliContext, done: (
     .option('--publish <ports>', "open a port of this host that leads to the guest's (repeatable)", collect)
     .option('--nic-model <model>', 'network card (default: virtio)')
     .option('--mac <address>', 'its address (default: a hash of the seed)')
+    .option('--rom <file>', "its option ROM, such as one of iPXE's, in place of the built-in PXE ROM")
+    .option('--bios <file>', 'firmware in place of the built-in BIOS, such as SeaBIOS; it needs --rom')
     .option('--pcap <file>', 'write a capture of its cable (pcapng)')
     .option('-T, --timeout <time>', 'end the run after this much guest time: 90s, 5m')
     .option('--wall-timeout <time>', 'end the run after this much real time')

@@ -18,6 +18,7 @@ import { cdDrive, floppyDrive, hardDrive } from './drives.js';
 import { KeyboardServices } from './keyboard.js';
 import { LinearMemory } from './linear.js';
 import { TerminalMirror } from './mirror.js';
+import { OptionRoms } from './option-roms.js';
 import { PciBios } from './pci-bios.js';
 import { ROM_SEGMENT, RomImage, RomOffset } from './rom.js';
 import type { SerialShare } from './serial-share.js';
@@ -38,6 +39,8 @@ export interface FirmwareMachine {
   serial: SerialShare | undefined;
   serialPorts: readonly number[];
   ramBytes: number;
+  /** Makes a range of the ROM area read-only. */
+  protect: (start: number, length: number) => void;
   /** Ends an idle sleep of the machine. */
   wake: () => void;
 }
@@ -85,9 +88,11 @@ export class Firmware {
   readonly #system: SystemServices;
   readonly #time: TimeServices;
   readonly #pci: PciBios;
+  readonly #roms: OptionRoms;
   readonly #onPost: (() => void)[] = [];
   readonly #timeOfDay: ((call: FirmwareCall) => boolean)[] = [];
   readonly #stop: JumpTarget;
+  readonly #bootstrap: JumpTarget;
   #lowEnd = LOW_END;
   #posted = false;
 
@@ -129,6 +134,9 @@ export class Firmware {
     if (this.disks.drives.cds.length > 0) this.boot.add(cdSource(this.disks, memory));
     if (serial !== undefined) serial.onInput = machine.wake;
     this.#stop = fixed(traps.place(STOP));
+    this.#bootstrap = fixed(traps.place([...INT(0x19), ...STOP]));
+    const print = (text: string): void => this.video.print(text);
+    this.#roms = new OptionRoms({ memory, bus, traps, rom: this.#rom, boot: this.boot, ramBytes: machine.ramBytes, print, protect: machine.protect });
     this.#build();
   }
 
@@ -280,7 +288,8 @@ export class Firmware {
     this.disks.updateCounts();
     for (const hook of this.#onPost) hook();
     this.memory.setU16(Bda.BASE_MEMORY_KB, this.#lowEnd >>> 10);
-    call.jump({ segment: ROM_SEGMENT, offset: RomOffset.INT19, returnTo: { segment: this.#stop.segment, offset: this.#stop.offset } });
+    // By the vector, which a ROM may have taken.
+    this.#roms.start(call, last => last.jump({ ...this.#bootstrap, bigReal: false }));
   }
 
   #initMemory(): void {

@@ -24,8 +24,10 @@ export interface BootSource {
 
 export class BootServices {
   readonly #sources = new Map<string, BootSource>();
+  readonly #roms: BootSource[] = [];
   readonly #order: readonly string[];
   readonly #print: (text: string) => void;
+  #queue: BootSource[] = [];
   #next = 0;
   #failed = false;
 
@@ -39,8 +41,18 @@ export class BootServices {
     this.#sources.set(source.name, source);
   }
 
+  /** Makes what an option ROM boots known; of devices with the same name it comes last. */
+  addRom(source: BootSource): void {
+    this.#roms.push(source);
+  }
+
+  clearRoms(): void {
+    this.#roms.length = 0;
+  }
+
   reset(): void {
     this.#next = 0;
+    this.#queue = [];
     this.#failed = false;
   }
 
@@ -52,16 +64,19 @@ export class BootServices {
   /** INT 19h: from the first device on. */
   start(call: FirmwareCall, stop: JumpTarget): Generator<Ready, void, void> {
     this.#next = 0;
+    this.#queue = [];
     return this.proceed(call, stop);
   }
 
   /** INT 18h: what was booted gave up; the next device. `stop` is where the CPU goes when there is none. */
   *proceed(call: FirmwareCall, stop: JumpTarget): Generator<Ready, void, void> {
-    while (this.#next < this.#order.length) {
-      const name = this.#order[this.#next++];
-      const source = this.#sources.get(name);
+    while (this.#queue.length > 0 || this.#next < this.#order.length) {
+      const source = this.#queue.shift();
       if (source === undefined) {
-        this.#print(`Cannot boot from ${name}: this machine has none.\n`);
+        const name = this.#order[this.#next++];
+        const own = this.#sources.get(name);
+        this.#queue = [...(own === undefined ? [] : [own]), ...this.#roms.filter(rom => rom.name === name)];
+        if (this.#queue.length === 0) this.#print(`Cannot boot from ${name}: this machine has none.\n`);
         continue;
       }
       this.#print(`Booting from ${source.title}...\n`);

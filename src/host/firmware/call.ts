@@ -22,6 +22,8 @@ export interface JumpTarget {
   dx?: number;
   di?: number;
   es?: number;
+  /** Data segments reach 4 GB ("big real mode"), or 64 KB; as they do when not given. */
+  bigReal?: boolean;
   /** A far return address to leave on the stack. */
   returnTo?: { segment: number; offset: number };
 }
@@ -170,6 +172,7 @@ export class FirmwareCall {
     this.esi = this.ebp = 0;
     this.edi = target.di ?? 0;
     this.flags = FLAGS_ON;
+    if (target.bigReal !== undefined) for (const name of ['ds', 'es', 'fs', 'gs']) this.cpu.set32(`${name}Limit`, target.bigReal ? 0xffff_ffff : 0xffff);
     if (target.returnTo !== undefined) this.push(target.returnTo.segment, target.returnTo.offset);
     this.push(this.flags, target.segment, target.offset);
   }

@@ -19,11 +19,32 @@ const BAD_REGISTER_NUMBER = 0x87;
 
 const FUNCTIONS = 256;
 
+/** The configuration space of bus 0; `fn` is device and function in PCI's 8 bits. */
+export interface ConfigAccess {
+  read(fn: number, register: number, size: AccessSize): number;
+  write(fn: number, register: number, size: AccessSize, value: number): void;
+}
+
+/** Configuration mechanism 1. The address register is the operating system's as well: it is as before afterwards. */
+export const configAccess = (bus: Bus): ConfigAccess => {
+  const select = <T>(fn: number, register: number, access: () => T): T => {
+    const before = bus.portRead(ADDRESS, 4);
+    bus.portWrite(ADDRESS, 4, (ENABLE + fn * 256 + (register & 0xfc)) >>> 0);
+    const result = access();
+    bus.portWrite(ADDRESS, 4, before);
+    return result;
+  };
+  return {
+    read: (fn, register, size) => select(fn, register, () => bus.portRead(DATA + (register & 3), size)),
+    write: (fn, register, size, value) => select(fn, register, () => bus.portWrite(DATA + (register & 3), size, value)),
+  };
+};
+
 export class PciBios {
-  readonly #bus: Bus;
+  readonly #config: ConfigAccess;
 
   constructor(bus: Bus) {
-    this.#bus = bus;
+    this.#config = configAccess(bus);
   }
 
   handle(call: FirmwareCall): void {
@@ -76,7 +97,7 @@ export class PciBios {
         const size = (1 << ((al & 0x0f) - 0x0b)) as AccessSize;
         if (call.di % size !== 0 || call.di > 0xff) return BAD_REGISTER_NUMBER;
         const value = size === 1 ? call.cl : size === 2 ? call.cx : call.ecx;
-        if (call.bh === 0) this.#select(call.bl, call.di, () => this.#bus.portWrite(DATA + (call.di & 3), size, value));
+        if (call.bh === 0) this.#config.write(call.bl, call.di, size, value);
         return SUCCESSFUL;
       }
       default:
@@ -97,15 +118,6 @@ export class PciBios {
   }
 
   #read(fn: number, register: number, size: AccessSize): number {
-    return this.#select(fn, register, () => this.#bus.portRead(DATA + (register & 3), size));
-  }
-
-  /** The address register is the operating system's as well: it is as before afterwards. */
-  #select<T>(fn: number, register: number, access: () => T): T {
-    const before = this.#bus.portRead(ADDRESS, 4);
-    this.#bus.portWrite(ADDRESS, 4, (ENABLE + fn * 256 + (register & 0xfc)) >>> 0);
-    const result = access();
-    this.#bus.portWrite(ADDRESS, 4, before);
-    return result;
+    return this.#config.read(fn, register, size);
   }
 }

@@ -1,0 +1,51 @@
+// iPXE's ROMs of Debian's package ipxe-qemu on each card: DHCP, a script and a loader by TFTP, a kernel.
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { VM, type VMOptions } from '../../src/index.js';
+import { plain } from '../../src/vm-serial.js';
+import { scratchFolder } from './guest-support.js';
+
+const SEABIOS = '/usr/share/seabios/bios-256k.bin';
+const ROMS = '/usr/lib/ipxe/qemu';
+const FILES: Record<string, string> = { 'pxelinux.0': '/usr/lib/PXELINUX/pxelinux.0', 'ldlinux.c32': '/usr/lib/syslinux/modules/bios/ldlinux.c32', memtest: '/boot/memtest86+ia32.bin' };
+const SCRIPT = '#!ipxe\necho the script runs on ${net0/ip} ${net0/mac} ${net0/chip}\nimgfetch big && imgstat && imgfree\nchain pxelinux.0\n';
+const MAC = '52:54:00:12:34:56';
+const CARDS = [
+  { model: 'virtio', rom: 'pxe-virtio.rom', chip: 'virtio-net' },
+  { model: 'e1000', rom: 'pxe-e1000.rom', chip: '82540em' },
+  { model: 'rtl8139', rom: 'pxe-rtl8139.rom', chip: 'rtl8139' },
+] as const;
+const FIRMWARES: Record<string, { options: VMOptions; needs: Record<string, string> }> = {
+  'the built-in BIOS': { options: {}, needs: {} },
+  SeaBIOS: { options: { bios: SEABIOS }, needs: { seabios: SEABIOS } },
+};
+const PACKAGES: Record<string, string> = { 'ipxe-qemu': `${ROMS}/pxe-virtio.rom`, pxelinux: FILES['pxelinux.0'], 'syslinux-common': FILES['ldlinux.c32'], 'memtest86+': FILES.memtest };
+const missing = (needs: Record<string, string>): string[] => Object.entries(needs).flatMap(([name, path]) => (existsSync(path) ? [] : [name]));
+
+const folder = scratchFolder();
+if (missing(PACKAGES).length === 0) {
+  for (const [name, path] of Object.entries(FILES)) copyFileSync(path, join(folder, name));
+  writeFileSync(join(folder, 'boot.ipxe'), SCRIPT);
+  writeFileSync(join(folder, 'big'), new Uint8Array(300_000).fill(7));
+  mkdirSync(join(folder, 'pxelinux.cfg'));
+  writeFileSync(join(folder, 'pxelinux.cfg/default'), 'DEFAULT x\nLABEL x\n KERNEL memtest\n APPEND console=ttyS0,115200\n');
+}
+
+describe.each(Object.keys(FIRMWARES))("iPXE's ROMs under %s", { timeout: 300_000 }, firmware => {
+  const { options, needs } = FIRMWARES[firmware];
+  const absent = missing({ ...PACKAGES, ...needs });
+
+  it.skipIf(absent.length > 0).each(CARDS)(`$model: DHCP, a script by TFTP, PXELINUX, a kernel${absent.length === 0 ? '' : ` (needs the Debian packages ${absent.join(', ')})`}`, async ({ model, rom, chip }) => {
+    const log: string[] = [];
+    await using vm = await VM.start({
+      memory: '64M', timeout: '60s', wallTimeout: '5m', netboot: { tftp: folder, file: 'boot.ipxe' }, nics: [{ model, mac: MAC, rom: join(ROMS, rom) }], onGuestLog: line => log.push(line), ...options,
+    });
+    await vm.screen.expect(/Memtest86\+ v\d/);
+    const said = plain(vm.serial.text).replace(/\s+/g, ' ');
+    expect(said).toContain(`${MAC} using ${chip} on 0000:00:0`);
+    expect(said).toMatch(new RegExp(`the script runs on 10\\.0\\.2\\.15 ${MAC} ${chip} .*big : 300000 bytes .*PXELINUX .* Loading memtest\\.\\.\\. ok`));
+    expect(vm.netboot!.story.join('\n')).toMatch(/REQUEST: served[^]*RRQ boot\.ipxe: served[^]*RRQ pxelinux\.0: served[^]*RRQ pxelinux\.cfg\/default: served[^]*RRQ memtest: served/);
+    expect(log).toEqual([]);
+  });
+});
