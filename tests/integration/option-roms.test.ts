@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { VM, type VMOptions } from '../../src/index.js';
 import { plain } from '../../src/vm-serial.js';
+import { cli } from '../support/cli.js';
 import { scratchFolder } from './guest-support.js';
 
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';
@@ -31,6 +32,24 @@ if (missing(PACKAGES).length === 0) {
   mkdirSync(join(folder, 'pxelinux.cfg'));
   writeFileSync(join(folder, 'pxelinux.cfg/default'), 'DEFAULT x\nLABEL x\n KERNEL memtest\n APPEND console=ttyS0,115200\n');
 }
+
+describe.skipIf(missing(PACKAGES).length > 0)(`netboot boot --rom (needs the Debian packages ${Object.keys(PACKAGES).join(', ')})`, { timeout: 300_000 }, () => {
+  const boot = (...args: string[]) => cli(['netboot', 'boot', '--nic-model', 'e1000', '--rom', join(ROMS, 'pxe-e1000.rom'), '-m', '64M', '-T', '60s', ...args]);
+
+  it('a kernel without a loader is loaded by iPXE itself', async () => {
+    const { code, stdout, stderr } = await boot('--kernel', FILES.memtest, '--append', 'console=ttyS0,115200', '--expect', 'Memtest86+', '-v');
+    expect(stdout).toMatch(/iPXE \(http:\/\/ipxe\.org\) 00:0\d\.0 C800 PCI2\.10 PnP PMM/);
+    expect(stderr).toMatch(/DISCOVER: served[^\n]*boot\.ipxe by the kernel[^]*RRQ vmlinuz: served/);
+    expect(code).toBe(0);
+  });
+
+  it('one that fails says how far it came and who refused it', async () => {
+    const { code, stdout, stderr } = await boot('--tftp', folder, '--file', 'nothing.0');
+    expect(stdout).toMatch(/nothing\.0\.+ No such file or directory/);
+    expect(stderr).toMatch(/the network boot came as far as the stage 'dhcp'; the last refusal: tftp: [^\n]*RRQ nothing\.0: refused: there is no such file/);
+    expect(code).toBe(255);
+  });
+});
 
 describe.each(Object.keys(FIRMWARES))("iPXE's ROMs under %s", { timeout: 300_000 }, firmware => {
   const { options, needs } = FIRMWARES[firmware];

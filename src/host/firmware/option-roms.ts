@@ -145,7 +145,7 @@ export class OptionRoms {
     const name = `${(fn >> 3).toString(16).padStart(2, '0')}.${fn & 7}`;
     this.#found.push(() => {
       const why = typeof image === 'string' ? image : this.#place(fn, name, image);
-      if (why !== undefined) this.#o.print(`The option ROM of PCI 00:${name} is left out: ${why}.\n`);
+      if (why !== undefined) this.#o.print(`Option ROM of PCI ${name} left out: ${why}.\n`);
     });
   }
 
@@ -199,7 +199,7 @@ export class OptionRoms {
     const segment = at >>> 4;
     const bcv = memory.u16(pnp + PNP_BCV);
     const bev = memory.u16(pnp + PNP_BEV);
-    const title = this.#text(at, memory.u16(pnp + PNP_PRODUCT)) || `the option ROM of PCI 00:${name}`;
+    const title = this.#text(at, memory.u16(pnp + PNP_PRODUCT)) || `the option ROM of PCI ${name}`;
     if (bcv !== 0) {
       const disks = memory.u8(Bda.DISK_COUNT);
       const connected = (): void => {
