@@ -116,8 +116,8 @@ export function protectRom(phys: u32, length: u32, on: u32): void {
 
 /** Switches the compiler on for blocks decoded from now on: see jit/queue.ts. */
 export function jitEnable(threshold: u32, batch: u32, maxSlots: u32, slotBase: u32, maxInsns: u32, regrowAfter: i32): void { enable(threshold, batch, maxSlots, slotBase, maxInsns, regrowAfter); }
-/** Whether page faults that compiled code meets are delivered by `run` itself; else the interpreter raises them, as it does all others. */
-export function jitDeliver(on: u32): void { jit().deliver = on; }
+/** Whether page faults that compiled code and string instructions meet are delivered by `run` itself; else they unwind, as all others do. */
+export function deliverInPlace(on: u32): void { jit().deliver = on; }
 /** Where the blocks of function `index` of the module being installed are listed: see REGION_LOG in jit/state.ts. */
 export function jitRegionLog(index: u32): usize { return REGION_LOG + <usize>index * REGION_LOG_BYTES; }
 /** Counters of the compiler: 0 regions, 1 modules, 2 instructions compiled, 3 bytes of modules, 4 times all was dropped, 5 regions dropped, 6 entries of regions, 7 instructions in them, 8 table slots in use;

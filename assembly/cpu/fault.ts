@@ -49,3 +49,11 @@ export function pageFault(cpu: Cpu, lin: u64, code: u32): void {
   cpu.cr2 = lin;
   faultCode(cpu, Vector.PF, code);
 }
+
+/** Records the page fault that a translation without faults found, for a delivery without unwinding. */
+export function recordMiss(cpu: Cpu): void {
+  cpu.cr2 = cpu.missLin;
+  cpu.faultVector = Vector.PF;
+  cpu.faultHasCode = 1;
+  cpu.faultCode = cpu.missCode;
+}

@@ -1,5 +1,5 @@
 // From region to region, as long as the jump cache knows where compiled code goes on. A function of its own: the interpreter's is too large to be quick here.
-import { Vector } from "../cpu/fault";
+import { recordMiss } from "../cpu/fault";
 import { deliverFault } from "../cpu/interrupt";
 import { Cpu, NO_MISS } from "../cpu/state";
 import { CPU_JUMP, JUMP_ENTRIES } from "../layout";
@@ -45,9 +45,6 @@ function faultHere(cpu: Cpu): void {
   cpu.bail = 0;
   cpu.insn = 0;
   cpu.left -= 1;
-  cpu.cr2 = cpu.missLin;
-  cpu.faultVector = Vector.PF;
-  cpu.faultHasCode = 1;
-  cpu.faultCode = cpu.missCode;
+  recordMiss(cpu);
   deliverFault(cpu);
 }

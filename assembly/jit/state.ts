@@ -79,7 +79,7 @@ export class Jit {
   grown: u32; // the region at hand is one of those
   maxInsns: u32; // instructions of one region at most, when it is compiled first
   regrowAfter: i32; // transitions from a region to another one before it is compiled again, with what follows in it
-  deliver: u32; // page faults of compiled code are delivered where it was left, not by the host
+  deliver: u32; // page faults of compiled code and of string instructions are delivered in place, not by the host
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
   // output
   at: usize;

@@ -83,8 +83,14 @@ export function fillRun<T>(to: usize, value: T, n: usize, step: i64): void {
   }
   const end = to + bytes;
   const wide = v128.splat<T>(value);
-  for (; to + 16 <= end; to += 16) v128.store(to, wide);
-  for (; to < end; to += sizeof<T>()) store<T>(to, value);
+  if (bytes >= 16) {
+    for (; to + 16 < end; to += 16) v128.store(to, wide);
+    v128.store(end - 16, wide);
+  } else if (bytes >= 8) {
+    const half = i64x2.extract_lane(wide, 0);
+    store<u64>(to, half);
+    store<u64>(end - 8, half);
+  } else for (; to < end; to += sizeof<T>()) store<T>(to, value);
 }
 
 /** Elements done by REPE (`equal`) or REPNE over two arrays, the one that ends it included. */

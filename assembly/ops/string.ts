@@ -2,9 +2,12 @@
 // then leaves the instruction pointer on itself, so that interrupts get in; each pass counts as one instruction. So where a pass ends does not
 // depend on where it was resumed. Inside a pass, elements that stay in one page of plain RAM are moved in bulk; the registers are exact whenever
 // an access can fault. What needs no segment checks and does not fault is done by string-quick.ts, for both engines.
-import { Cpu, DF, Lazy, Mode, Seg, TF, getReg, segAttr, segLimit, setReg } from "../cpu/state";
+import { Cpu, DF, Lazy, Mode, NO_MISS, Seg, TF, getReg, segAttr, segLimit, setReg } from "../cpu/state";
+import { recordMiss } from "../cpu/fault";
 import { lazyFlags } from "../cpu/flags";
 import { Insn, asz, osz, rep, seg, thisRip } from "../decode/insn";
+import { settleFault } from "../interp/run";
+import { jit } from "../jit/state";
 import { memLin, ramRead, ramWrite, readLin, writeLin } from "../mmu/access";
 import { compareRun, copyRun, fillRun, log2, scanRun } from "./string-bulk";
 import { Quick, isQuick, passElements, quick } from "./string-quick";
@@ -252,11 +255,17 @@ function repScasBy<T>(cpu: Cpu, i: Insn): void {
   if (count != 0 && (x == y) == equal) again(cpu, i);
 }
 
-/** Does what it can quickly; true when that was the whole pass. */
+/** Does what it can quickly; true when that was the whole pass, or up to a page fault that is delivered now instead of by unwinding. */
 function done(cpu: Cpu, i: Insn): bool {
-  const how = isQuick(i, cpu.mode) ? quick(cpu, i) : Quick.REST;
+  if (!isQuick(i, cpu.mode)) return false;
+  cpu.missCode = NO_MISS;
+  const how = quick(cpu, i);
   if (how == Quick.AGAIN) again(cpu, i);
-  return how != Quick.REST;
+  if (how != Quick.REST) return true;
+  if (cpu.missCode == NO_MISS || !jit().deliver || (cpu.eflags & TF) != 0) return false;
+  recordMiss(cpu);
+  settleFault(cpu);
+  return true;
 }
 
 export function movs(cpu: Cpu, i: Insn): void {

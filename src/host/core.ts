@@ -125,7 +125,7 @@ interface CoreExports {
   mapRom(bytes: number): number;
   protectRom(phys: number, length: number, on: number): void;
   jitCounter(which: number): number;
-  jitDeliver(on: number): void;
+  deliverInPlace(on: number): void;
 }
 
 /** The descriptor of a segment register: `attributes` are bits 8 to 23 of the descriptor's second word, as in assembly/cpu/state.ts. */
@@ -288,10 +288,8 @@ export class Core {
     this.#offsets = offsetsOf(instance.exports);
     this.ram = new Uint8Array(this.memory.buffer, RAM_BASE, ramBytes);
     this.#exports.init(ramBytes >>> 10);
-    if (engine.kind === 'jit') {
-      linker.enable(instance.exports, engine.jit);
-      this.#exports.jitDeliver(1);
-    }
+    if (engine.kind === 'jit') linker.enable(instance.exports, engine.jit);
+    this.#exports.deliverInPlace(1);
     this.dma = new CoreMemory(this.ram, VGA_HOLE, (phys, length) => this.#exports.invalidate(phys, length));
   }
 

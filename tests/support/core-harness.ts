@@ -53,7 +53,7 @@ interface CoreExports {
   shorten(index: number, remaining: number): void;
   nmi(index: number): void;
   jitCounter(which: number): number;
-  jitDeliver(on: number): void;
+  deliverInPlace(on: number): void;
 }
 
 /** The compiler's counters: see `jitCounter` of assembly/index.ts. */
@@ -282,7 +282,7 @@ export class CoreHarness {
     const before = this.core.instructions(0);
     let fault: Fault | undefined;
     let exit = 0;
-    this.core.jitDeliver(0);
+    this.core.deliverInPlace(0);
     try {
       exit = this.core.run(0, max);
     } catch (error) {
@@ -295,7 +295,7 @@ export class CoreHarness {
   /** Runs with faults delivered to the guest, as a machine does. Returns the exit: 0 budget, 1 halt, 2 shutdown. */
   goDelivering(max: number): number {
     const end = this.core.instructions(0) + max;
-    this.core.jitDeliver(1);
+    this.core.deliverInPlace(1);
     for (let left = max; left > 0; left = end - this.core.instructions(0)) {
       try {
         const exit = this.core.run(0, left);
