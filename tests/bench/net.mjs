@@ -1,106 +1,129 @@
-// npm run bench:net: TCP through NAT and between guests, beside QEMU's user network, and the memory of idle machines in a lab.
-import { spawn } from 'node:child_process';
-import { createServer, get } from 'node:http';
-import { createServer as createTcp } from 'node:net';
+// npm run bench:net: TCP through NAT and between guests, beside QEMU's, and the memory of idle machines in a lab.
+import { fork } from 'node:child_process';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadDist, main } from './lib/common.mjs';
+import { BenchError, loadDist, main, median, REPOSITORY, table } from './lib/common.mjs';
+import { qemuPair, qemuUserGuest, vmletGuest, vmletPair } from './lib/net-guests.mjs';
 
-const now = () => performance.now();
-const listen = server => new Promise(resolve => server.listen(0, '127.0.0.1', () => resolve(server.address().port)));
-const freePort = async () => {
-  const server = createTcp();
-  const port = await listen(server);
-  await new Promise(resolve => server.close(resolve));
-  return port;
+const REQUESTS = 100;
+const USAGE = `usage: node tests/bench/net.mjs [options]
+  --image NAME   the guest. Default: amd64
+  --mb N         megabytes of a transfer. Default: 64
+  --rounds N     transfers of each kind; the median counts. Default: 3
+  --vms N        machines of the lab whose memory is measured; 0 for none. Default: 4
+  --engine KIND  interp or jit
+  --only LIST    of nat, pair
+  --no-qemu      vmlet alone
+  --quick        8 MB, one round
+  --json         all figures as JSON`;
+
+const serve = mb => `mkdir -p /tmp/www; dd if=/dev/zero of=/tmp/www/data bs=1M count=${mb} 2> /dev/null; echo > /tmp/www/index.html; httpd -h /tmp/www`;
+const seconds = async work => {
+  const start = performance.now();
+  await work();
+  return (performance.now() - start) / 1000;
 };
-const fetchBytes = port =>
-  new Promise((resolve, reject) => {
-    let bytes = 0;
-    get({ host: '127.0.0.1', port, path: '/data', agent: false }, response => response.on('data', part => (bytes += part.length)).on('end', () => resolve(bytes))).on('error', reject);
-  });
-const SERVE = mb => `mkdir -p /tmp/www; dd if=/dev/zero of=/tmp/www/data bs=1M count=${mb} 2> /dev/null; httpd -h /tmp/www`;
 
-/** MB/s of both directions of a guest on QEMU TCG with the same kernel and initrd; undefined without QEMU. */
-const qemu = async (image, mb, httpPort) => {
-  const published = await freePort();
-  const is64 = image.arch === 'x86_64';
-  const child = spawn(is64 ? 'qemu-system-x86_64' : 'qemu-system-i386', [
-    '-accel', 'tcg', '-m', '256', '-nographic', '-no-reboot', '-kernel', image.kernel.bzImage, '-initrd', image.initrd, '-append', `${image.cmdline} quiet vmlet.shell vmlet.net=dhcp`,
-    '-netdev', `user,id=n,hostfwd=tcp:127.0.0.1:${published}-:80`, '-device', 'virtio-net-pci,netdev=n,romfile=',
-  ]);
-  let text = '';
-  let waiting = () => {};
-  child.stdout.on('data', part => {
-    text += part;
-    waiting();
-  });
-  const failed = new Promise((_, reject) => child.on('error', reject));
-  const seen = pattern => Promise.race([failed, new Promise(resolve => (waiting = () => pattern.test(text) && resolve())()) ]);
-  const run = async command => {
-    text = '';
-    child.stdin.write(`${command}; echo DO''NE\n`);
-    await seen(/DONE/);
+/** The far end, in a process of its own. */
+const startPeer = async mb => {
+  const child = fork(join(REPOSITORY, 'tests/bench/lib/net-peer.mjs'), [String(mb)]);
+  let settle = () => {};
+  child.on('message', message => settle(message));
+  child.on('exit', () => settle({ error: 'the peer ended' }));
+  const answer = () =>
+    new Promise((resolve, reject) => {
+      settle = message => (message.error === undefined ? resolve(message) : reject(new BenchError(message.error)));
+    });
+  const { port } = await answer();
+  return {
+    port,
+    /** Fetches from a published port; resolves with { ms, bytes }. */
+    fetch: (from, path, count = 1) => {
+      child.send({ port: from, path, count });
+      return answer();
+    },
+    close: () => child.disconnect(),
   };
+};
+
+/** MB/s to the guest and from it, and ms for a request to it; of `rounds` transfers each, behind one of each that does not count. */
+const throughNat = async (guest, peer, mb, rounds) => {
+  const down = [];
+  const up = [];
+  await guest.run(serve(mb));
+  for (let i = 0; i <= rounds; i++) down.push((mb << 20) / 1e6 / (await seconds(() => guest.run(`wget -q -O /dev/null http://10.0.2.2:${peer.port}/data`))));
+  guest.idle();
+  for (let i = 0; i <= rounds; i++) {
+    const { ms, bytes } = await peer.fetch(guest.published, '/data');
+    if (bytes !== mb << 20) throw new BenchError(`${bytes} bytes came`);
+    up.push(bytes / 1e3 / ms);
+  }
+  const { ms } = await peer.fetch(guest.published, '/', REQUESTS);
+  return { down: median(down.slice(1)), up: median(up.slice(1)), requestMs: ms / REQUESTS };
+};
+
+const between = async (pair, mb, rounds) => {
+  const rates = [];
+  await pair.a(serve(mb));
+  for (let i = 0; i <= rounds; i++) rates.push((mb << 20) / 1e6 / (await seconds(() => pair.b(`wget -q -O /dev/null http://${pair.address}/data`))));
+  return median(rates.slice(1));
+};
+
+const using = async (made, work) => {
+  const one = await made;
+  if (one === undefined) return undefined;
   try {
-    await seen(/# $/);
-    await run(SERVE(mb));
-    const start = now();
-    await run(`wget -q -O /dev/null http://10.0.2.2:${httpPort}/data`);
-    const down = now() - start;
-    const again = now();
-    await fetchBytes(published);
-    return { down: (mb * 1000) / down, up: (mb * 1000) / (now() - again) };
-  } catch (error) {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
+    return await work(one);
   } finally {
-    child.kill('SIGKILL');
+    await one.close();
   }
 };
 
 await main(async () => {
-  const { values } = parseArgs({ options: { image: { type: 'string', default: 'amd64' }, mb: { type: 'string', default: '32' }, vms: { type: 'string', default: '4' }, engine: { type: 'string' }, json: { type: 'boolean' }, quick: { type: 'boolean' }, node: { type: 'string', multiple: true } } });
-  const mb = values.quick ? 8 : Number(values.mb);
+  const { values } = parseArgs({
+    options: {
+      image: { type: 'string', default: 'amd64' }, mb: { type: 'string' }, rounds: { type: 'string' }, vms: { type: 'string', default: '4' }, engine: { type: 'string' }, only: { type: 'string', default: 'nat,pair' },
+      'no-qemu': { type: 'boolean' }, json: { type: 'boolean' }, quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, node: { type: 'string', multiple: true },
+    },
+  });
+  if (values.help) return console.log(USAGE);
+  const mb = Number(values.mb ?? (values.quick ? 8 : 64));
+  const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
   const { image, engine } = values;
-  const { VM, Lab } = await loadDist('index.js');
-  const { resolveImage } = await loadDist('image/index.js');
-  const http = createServer((_, response) => response.end(Buffer.alloc(mb << 20)));
-  const port = await listen(http);
+  const only = values.only.split(',');
+  const qemu = !values['no-qemu'];
   const rows = [];
-  const vm = await VM.start({ image, engine, shell: false, net: { allow: [`127.0.0.1:${port}`] } });
-  await vm.run(SERVE(mb));
-  const published = vm.network.gateway.publish('127.0.0.1:0:80');
-  const { port: guestPort } = await published.ready;
-  const start = now();
-  await vm.run(`wget -q -O /dev/null http://10.0.2.2:${port}/data`);
-  const down = (mb * 1000) / (now() - start);
-  vm.spawn('sleep 1000000');
-  const again = now();
-  await fetchBytes(guestPort);
-  const up = (mb * 1000) / (now() - again);
-  published.close();
-  await vm.stop();
-  const other = await qemu(await resolveImage(image), mb, port);
-  rows.push(['host to guest through NAT', down, other?.down], ['guest to host, published port', up, other?.up]);
-
-  const one = { image, engine, shell: false };
-  const lab = await Lab.up({ switches: { lan: { subnet: '10.9.0.0/24', restrict: true } }, vms: { a: { ...one, nics: [{ switch: 'lan' }] }, b: { ...one, nics: [{ switch: 'lan' }] } } });
-  await lab.vm('a').run(SERVE(mb));
-  await lab.vm('b').run('true');
-  const between = now();
-  await lab.vm('b').run('wget -q -O /dev/null http://a.lab/data');
-  rows.push(['guest to guest', (mb * 1000) / (now() - between), undefined]);
-  await lab.stop();
+  const peer = await startPeer(mb);
+  try {
+    if (only.includes('nat')) {
+      const theirs = qemu ? await using(qemuUserGuest({ image }), guest => throughNat(guest, peer, mb, rounds)) : undefined;
+      const ours = await using(vmletGuest({ image, engine, allow: peer.port }), guest => throughNat(guest, peer, mb, rounds));
+      rows.push(['host to guest through NAT, MB/s', ours.down, theirs?.down], ['guest to host, published port, MB/s', ours.up, theirs?.up], ['a request to a published port, ms', ours.requestMs, theirs?.requestMs]);
+    }
+    if (only.includes('pair')) {
+      const theirs = qemu ? await using(qemuPair({ image }), pair => between(pair, mb, rounds)) : undefined;
+      rows.push(['guest to guest, MB/s', await using(vmletPair({ image, engine }), pair => between(pair, mb, rounds)), theirs]);
+    }
+  } finally {
+    peer.close();
+  }
 
   const count = Number(values.vms);
-  globalThis.gc?.();
-  const before = process.memoryUsage().rss;
-  const crowd = await Lab.up({ switches: { lan: { subnet: '10.9.0.0/24', restrict: true } }, vms: Object.fromEntries(Array.from({ length: count }, (_, i) => [`m${i}`, { ...one, memory: '96M', nics: [{ switch: 'lan' }] }])) });
-  for (const machine of crowd.vms.values()) await machine.ready();
-  const perVm = (process.memoryUsage().rss - before) / count / 2 ** 20;
-  await crowd.stop();
-  http.close();
-  const figure = value => (value === undefined ? '-' : value.toFixed(1));
-  const report = [`| TCP, ${mb} MB, ${image} | vmlet, MB/s | QEMU TCG, MB/s |`, '| --- | ---: | ---: |', ...rows.map(([name, ours, theirs]) => `| ${name} | ${figure(ours)} | ${figure(theirs)} |`), '', `Resident memory of an idle ${image} guest with 96 MB in a lab of ${count}: ${perVm.toFixed(0)} MB.`].join('\n');
+  let perVm;
+  if (count > 0) {
+    const { Lab } = await loadDist('index.js');
+    globalThis.gc?.();
+    const before = process.memoryUsage().rss;
+    const one = { image, engine, shell: false, memory: '96M', nics: [{ switch: 'lan' }] };
+    const crowd = await Lab.up({ switches: { lan: { subnet: '10.9.0.0/24', restrict: true } }, vms: Object.fromEntries(Array.from({ length: count }, (_, i) => [`m${i}`, one])) });
+    for (const machine of crowd.vms.values()) await machine.ready();
+    perVm = (process.memoryUsage().rss - before) / count / 2 ** 20;
+    await crowd.stop();
+  }
+  const figure = value => (value === undefined ? '-' : value.toFixed(value < 10 ? 2 : 1));
+  const report = [
+    table([`TCP, ${mb} MB, ${image}`, 'vmlet', 'QEMU TCG'], rows.map(([name, ours, theirs]) => [name, figure(ours), figure(theirs)])),
+    ...(perVm === undefined ? [] : ['', `Resident memory of an idle ${image} guest with 96 MB in a lab of ${count}: ${perVm.toFixed(0)} MB.`]),
+  ].join('\n');
   console.log(values.json ? JSON.stringify({ rows, perVm, report }) : report);
 });
