@@ -37,6 +37,8 @@ const SLICE = 200_000;
 const CLEAR_BYTES = 0x1_0000;
 /** How long the host's event loop may wait for its turn. */
 const TURN_MS = 8;
+/** The same while something is open outside, such as a connection: it wants answers. */
+const HELD_TURN_MS = 1;
 const ROM_AREA = { start: 0xc_0000, length: 0x4_0000 };
 const FIRMWARE_ROM = { start: 0xf_0000, length: 0x1_0000 };
 const EFLAGS_IF = 0x200;
@@ -357,6 +359,10 @@ export class Machine {
     };
   }
 
+  get #isHeld(): boolean {
+    return this.#holds > 0 || this.#options.pace?.held === true;
+  }
+
   /** SHA-256 over the state of CPU, memory and devices; equal for equal runs. For a machine that stands still. */
   stateHash(hasher: Hasher = new Sha256()): string {
     return hashState(
@@ -416,7 +422,7 @@ export class Machine {
           if (verdict !== undefined) return verdict;
         }
       }
-      if (this.#yield || this.#wall.now() - turnMs >= TURN_MS) {
+      if (this.#yield || this.#wall.now() - turnMs >= (this.#isHeld ? HELD_TURN_MS : TURN_MS)) {
         this.#yield = false;
         await this.#wall.turn();
         const slow = this.#options.throttle?.();

@@ -13,6 +13,7 @@ export interface Pace {
   woken(): void;
   /** While held, idle time passes by the wall clock. Returns the release. */
   hold(): () => void;
+  readonly held: boolean;
   /** The machine is to leave `reached` at once. */
   release(): void;
   /** The machine has ended. */
@@ -38,7 +39,12 @@ export interface ConductorOptions {
 }
 
 const DEFAULT_LATENCY_NS = 50_000;
+/** Frames that a wire would cut are under way longer, by what they take at 5 Gbit/s: machines that send much run in longer turns. */
+const LARGE_FRAME_BYTES = 1600;
+const NS_PER_BYTE = 1.6;
 const NS_PER_MS = 1e6;
+/** Frames for one card come in groups, as from cards that moderate their interrupts: a stream of them would cut turns short. The first behind a pause comes at once. */
+const GATHER_NS = 100_000;
 
 /** A frame or timer of the wire, at its own time. */
 interface WireEvent {
@@ -77,6 +83,10 @@ export class Member implements Pace {
     return this.conductor.hold();
   }
 
+  get held(): boolean {
+    return this.conductor.held;
+  }
+
   release(): void {
     this.conductor.interrupt(this);
   }
@@ -89,6 +99,7 @@ export class Member implements Pace {
 
   /** A cable from a card of this machine to a socket on the wire. Frames take `latencyNs` on their way to the machine. */
   port(socket: FramePort): FramePort {
+    let sentNs = 0;
     const port: FramePort = {
       onFrame: undefined,
       get carriesOffload() {
@@ -100,21 +111,28 @@ export class Member implements Pace {
       set acceptsOffload(accepts) {
         socket.acceptsOffload = accepts;
       },
-      send: frame => this.conductor.sent(this, { atNs: this.clock.now, frame, port: socket }),
+      send: frame => {
+        const takesNs = frame.length > LARGE_FRAME_BYTES ? Math.ceil(frame.length * NS_PER_BYTE) : 0;
+        sentNs = Math.max(sentNs, this.clock.now + takesNs);
+        this.conductor.sent(this, { atNs: sentNs, frame, port: socket });
+      },
     };
     const arriving: { atNs: number; frame: Uint8Array }[] = [];
+    /** Not before this time. */
+    let gatherNs = 0;
     const timer = this.clock.timer(() => {
       const { now } = this.clock;
       let count = 0;
       while (count < arriving.length && arriving[count].atNs <= now) count++;
+      gatherNs = now + GATHER_NS;
       for (const { frame } of arriving.splice(0, count)) port.onFrame?.(frame);
-      if (arriving.length > 0) timer.arm(arriving[0].atNs);
+      if (arriving.length > 0) timer.arm(Math.max(arriving[0].atNs, gatherNs));
     });
     socket.onFrame = frame => {
       if (this.gone) return;
       const atNs = this.conductor.clock.now + this.conductor.latencyNs;
       arriving.push({ atNs, frame });
-      if (!timer.armed) timer.arm(atNs);
+      if (!timer.armed) timer.arm(Math.max(atNs, gatherNs));
       this.conductor.woken(this);
     };
     return port;
@@ -147,6 +165,7 @@ export class Conductor {
     this.#realtime = options.realtime ?? false;
     this.#wall = options.wall ?? new NodeWall();
     this.clock.source = () => this.#wireNs;
+    this.clock.onArm = () => this.#wake();
   }
 
   /** Adds a machine; all have to be there before the first one runs. */
@@ -174,6 +193,10 @@ export class Conductor {
       this.#holds--;
       this.#wake();
     };
+  }
+
+  get held(): boolean {
+    return this.#holds > 0;
   }
 
   arrived(member: Member): void {

@@ -9,6 +9,7 @@ import { type Ipv4Packet, PROTOCOL_TCP } from './ipv4.js';
 import { Relay } from './relay.js';
 import { encodeTcp } from './tcp/segment.js';
 import type { TcpIncoming } from './tcp/stack.js';
+import type { TcpConnectionOptions } from './tcp/types.js';
 import type { UdpPacket } from './udp.js';
 
 export interface NatLimits {
@@ -37,6 +38,17 @@ const DEFAULT_UDP_IDLE_NS = 120e9;
 /** Correspondents of one guest's port. */
 const MAX_PEERS = 256;
 const LOOPBACK: Ipv4 = 0x7f00_0001;
+
+const MOST_WINDOW_BYTES = 1 << 20;
+const LEAST_WINDOW_BYTES = 128 << 10;
+/** What the windows of this many connections may hold while the outside does not read. */
+const WINDOWS_BYTES = 128 << 20;
+
+/** How a guest's connection is kept that is relayed to a socket, beside `others`: what a guest may send between two turns of the event loop bounds the speed. */
+export const relayed = (others: number): TcpConnectionOptions => {
+  const bytes = Math.max(LEAST_WINDOW_BYTES, Math.min(MOST_WINDOW_BYTES, Math.floor(WINDOWS_BYTES / (others + 1))));
+  return { manualConsume: true, gatherWrites: true, receiveBytes: bytes, sendBytes: bytes };
+};
 
 export const endpoint = (address: Ipv4, port: number): string => `${formatIpv4(address)}:${port}`;
 
@@ -111,7 +123,7 @@ export class TcpNat {
       ...relay.streamEvents,
       onConnect: () =>
         host.batch(() => {
-          relay.connection = incoming.accept(relay.guestEvents, { manualConsume: true });
+          relay.connection = incoming.accept(relay.guestEvents, relayed(this.#flows));
           if (relay.connection === undefined) relay.giveUp('the guest gave up');
         }),
     });

@@ -2,7 +2,7 @@ import type { HostDatagrams, HostListener } from '../host/backends/outside.js';
 import { VmletError } from '../errors.js';
 import { formatIpv4, type Ipv4, parseIpv4 } from './address.js';
 import type { Flow } from './flow.js';
-import { endpoint, type NatContext } from './nat.js';
+import { endpoint, type NatContext, relayed } from './nat.js';
 import { Relay } from './relay.js';
 
 /** A port of the host that leads to one of a guest. */
@@ -132,7 +132,7 @@ export class Publisher {
       relay.stream = stream;
       relay.hold();
       host.batch(() => {
-        relay.connection = host.tcp.connect(host.address, { address: guest, port: rule.guestPort }, relay.guestEvents, { manualConsume: true });
+        relay.connection = host.tcp.connect(host.address, { address: guest, port: rule.guestPort }, relay.guestEvents, relayed(this.#streams));
       });
       if (relay.connection === undefined) return refuse('the gateway has no port left');
       this.#streams++;

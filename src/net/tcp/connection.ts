@@ -23,9 +23,11 @@ const DEFAULT_RETRIES = 10;
 const SYN_RETRIES = 5;
 const DEFAULT_TIME_WAIT_NS = 10e9;
 const DELAYED_ACK_NS = 20e6;
+/** What arrives in this time is acknowledged together, as cards and systems do that merge segments: each acknowledgement interrupts a guest that sends. */
+const GATHER_ACKS_NS = 100e3;
 const DUPLICATE_ACKS = 3;
-/** What a wire that cuts takes at once. */
-const LARGE_BYTES = 61_440;
+/** What a wire that cuts takes at once: an IPv4 packet. */
+const LARGE_BYTES = 65_535 - 40;
 /** Answers to segments that carry nothing and fit nowhere, at most one per this time. */
 const CHALLENGE_INTERVAL_NS = 1e6;
 
@@ -70,7 +72,9 @@ export class TcpConnection {
   readonly #queue = new ReceiveQueue();
   #finAt: number | undefined;
   #ackNow = false;
+  #ackSoon = false;
   #unacked = 0;
+  #unackedBytes = 0;
 
   readonly #rtt = new RttEstimator();
   readonly #congestion = new CongestionWindow();
@@ -80,6 +84,7 @@ export class TcpConnection {
   #duplicateAcks = 0;
   #recover: number;
   #persisting = false;
+  readonly #outputTimer: Timer;
   readonly #retransmitTimer: Timer;
   readonly #ackTimer: Timer;
   readonly #idleTimer: Timer;
@@ -104,6 +109,7 @@ export class TcpConnection {
     while (this.#receiveBytes >> this.#receiveShift > 0xffff && this.#receiveShift < MAX_SHIFT) this.#receiveShift++;
     this.#iss = this.#una = this.#nxt = this.#max = this.#recover = iss >>> 0;
     this.#heardNs = clock.now;
+    this.#outputTimer = clock.timer(() => this.#output());
     this.#retransmitTimer = clock.timer(() => this.#retransmitDue());
     this.#ackTimer = clock.timer(() => this.#sendAck());
     this.#idleTimer = clock.timer(() => this.#idleDue());
@@ -134,7 +140,10 @@ export class TcpConnection {
   write(bytes: Uint8Array): boolean {
     if (this.#finWanted || this.state === 'CLOSED' || this.state === 'TIME_WAIT') return false;
     this.#buffer.append(bytes);
-    if (SENDING.has(this.state)) this.#wire.batch(() => this.#output());
+    if (SENDING.has(this.state)) {
+      if (this.#options.gatherWrites !== true) this.#wire.batch(() => this.#output());
+      else if (!this.#outputTimer.armed) this.#outputTimer.arm(this.#clock.now);
+    }
     if (this.#buffer.length < this.#sendBytes) return true;
     this.#waitsForDrain = true;
     return false;
@@ -295,8 +304,11 @@ export class TcpConnection {
   #settle(): void {
     if (this.#gone) return;
     if (SENDING.has(this.state)) this.#output();
-    if (this.#ackNow || this.#unacked >= 2) this.#sendAck();
-    else if (this.#unacked > 0 && !this.#ackTimer.armed) this.#ackTimer.arm(this.#clock.now + DELAYED_ACK_NS);
+    if (this.#ackNow || this.#unackedBytes >= this.#receiveBytes / 4) this.#sendAck();
+    else if (this.#unacked > 0) {
+      const atNs = this.#clock.now + (this.#ackSoon || this.#unacked >= 2 ? GATHER_ACKS_NS : DELAYED_ACK_NS);
+      if (atNs < this.#ackTimer.atNs) this.#ackTimer.arm(atNs);
+    }
   }
 
   #acceptable(seq: number, length: number): boolean {
@@ -407,7 +419,9 @@ export class TcpConnection {
     const room = seqDiff(this.#rcvEdge, start);
     const bytes = payload.subarray(skip, skip + Math.max(0, room));
     this.#unacked++;
-    if (bytes.length < payload.length || start !== this.#rcvNxt || this.#queue.size > 0 || (flags & PSH) !== 0) this.#ackNow = true;
+    this.#unackedBytes += bytes.length;
+    if ((flags & PSH) !== 0) this.#ackSoon = true;
+    if (bytes.length < payload.length || start !== this.#rcvNxt || this.#queue.size > 0) this.#ackNow = true;
     if (bytes.length === 0) return [];
     if (start !== this.#rcvNxt) {
       this.#queue.insert(start, bytes);
@@ -493,8 +507,8 @@ export class TcpConnection {
       window = Math.min(0xffff, seqDiff(this.#rcvEdge, this.#rcvNxt) >> this.#receiveShift);
     }
     if ((flags & ACK) !== 0) {
-      this.#ackNow = false;
-      this.#unacked = 0;
+      this.#ackNow = this.#ackSoon = false;
+      this.#unacked = this.#unackedBytes = 0;
       this.#ackTimer.disarm();
     }
     this.#transmit(flags, seq, window, NO_OPTIONS, payload);
@@ -627,7 +641,7 @@ export class TcpConnection {
   #close(reason: TcpCloseReason): void {
     if (this.state === 'CLOSED') return;
     this.state = 'CLOSED';
-    for (const timer of [this.#retransmitTimer, this.#ackTimer, this.#idleTimer]) timer.disarm();
+    for (const timer of [this.#outputTimer, this.#retransmitTimer, this.#ackTimer, this.#idleTimer]) timer.disarm();
     this.#buffer.clear();
     this.#queue.clear();
     this.#wire.closed();

@@ -27,6 +27,8 @@ export interface TcpConnectionOptions {
   readonly mss?: number;
   /** The window reopens only by `consume`. Default: false, data is consumed when `onData` returns. */
   readonly manualConsume?: boolean;
+  /** What is written at one instant of virtual time goes out together, when the clock's timers fire. Default: false, each write goes out at once. */
+  readonly gatherWrites?: boolean;
   /** Silence after which the peer is probed, in virtual ns; Infinity for never. Default: 2 h. */
   readonly keepAliveNs?: number;
   /** Repetitions without an answer before the connection is given up. Default: 10, for a SYN 5. */
