@@ -43,6 +43,8 @@ const DEFAULT_LATENCY_NS = 50_000;
 const LARGE_FRAME_BYTES = 1600;
 const NS_PER_BYTE = 1.6;
 const NS_PER_MS = 1e6;
+/** Shorter waits are no waits. */
+const MIN_SLEEP_MS = 1;
 /** Frames for one card come in groups, as from cards that moderate their interrupts: a stream of them would cut turns short. The first behind a pause comes at once. */
 const GATHER_NS = 100_000;
 
@@ -315,11 +317,14 @@ export class Conductor {
   /** All are idle: time passes as the wall clock goes, until the next timer or until something happens outside. */
   async #rest(front: number, until: number, living: Member[]): Promise<void> {
     const startMs = this.#wall.now();
-    const sleep = this.#wall.sleep(until === Infinity ? Infinity : (until - front) / NS_PER_MS);
+    const waitMs = until === Infinity ? Infinity : (until - front) / NS_PER_MS;
+    // Timers of the host are too coarse for what a wire takes.
+    const isShort = waitMs < MIN_SLEEP_MS && !this.#realtime;
+    const sleep = isShort ? { done: this.#wall.turn(), cancel: () => {} } : this.#wall.sleep(waitMs);
     this.#sleep = sleep;
     await sleep.done;
     this.#sleep = undefined;
-    const passedNs = Math.floor((this.#wall.now() - startMs) * NS_PER_MS);
+    const passedNs = isShort ? until - front : Math.floor((this.#wall.now() - startMs) * NS_PER_MS);
     const at = Math.min(until, front + passedNs);
     if (this.#wireNs < at && this.#nextOnWire >= at) this.#wireNs = at;
     for (const { machine, gone } of living) if (!gone) machine!.skipTo(Math.min(machine!.nextNs, at));

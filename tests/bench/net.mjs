@@ -9,7 +9,7 @@ const REQUESTS = 100;
 const USAGE = `usage: node tests/bench/net.mjs [options]
   --image NAME   the guest. Default: amd64
   --mb N         megabytes of a transfer. Default: 64
-  --rounds N     transfers of each kind; the median counts. Default: 3
+  --rounds N     transfers of each kind, in turn with QEMU's; the median counts. Default: 5
   --vms N        machines of the lab whose memory is measured; 0 for none. Default: 4
   --engine KIND  interp or jit
   --only LIST    of nat, pair
@@ -46,36 +46,60 @@ const startPeer = async mb => {
   };
 };
 
-/** MB/s to the guest and from it, and ms for a request to it; of `rounds` transfers each, behind one of each that does not count. */
-const throughNat = async (guest, peer, mb, rounds) => {
-  const down = [];
-  const up = [];
-  await guest.run(serve(mb));
-  for (let i = 0; i <= rounds; i++) down.push((mb << 20) / 1e6 / (await seconds(() => guest.run(`wget -q -O /dev/null http://10.0.2.2:${peer.port}/data`))));
-  guest.idle();
+/** Runs `rounds` of `work` for each contender in turn, so that all see the machine as busy; medians of wall seconds and processor seconds, behind one round that does not count. */
+const inTurn = async (contenders, rounds, work) => {
+  const wall = contenders.map(() => []);
+  const cpu = contenders.map(() => []);
   for (let i = 0; i <= rounds; i++) {
-    const { ms, bytes } = await peer.fetch(guest.published, '/data');
-    if (bytes !== mb << 20) throw new BenchError(`${bytes} bytes came`);
-    up.push(bytes / 1e3 / ms);
+    for (const [n, one] of contenders.entries()) {
+      if (one === undefined) continue;
+      const before = one.cpu();
+      const took = await work(one);
+      if (i === 0) continue;
+      wall[n].push(took);
+      cpu[n].push(one.cpu() - before);
+    }
   }
-  const { ms } = await peer.fetch(guest.published, '/', REQUESTS);
-  return { down: median(down.slice(1)), up: median(up.slice(1)), requestMs: ms / REQUESTS };
+  return contenders.map((one, n) => (one === undefined ? undefined : { wall: median(wall[n]), cpu: median(cpu[n]) }));
 };
 
-const between = async (pair, mb, rounds) => {
-  const rates = [];
-  await pair.a(serve(mb));
-  for (let i = 0; i <= rounds; i++) rates.push((mb << 20) / 1e6 / (await seconds(() => pair.b(`wget -q -O /dev/null http://${pair.address}/data`))));
-  return median(rates.slice(1));
+/** Rows of a table: what it is, then a number for each contender. */
+const rowsOf = (name, results, mb) => [
+  [`${name}, MB/s`, ...results.map(one => one && (mb << 20) / 1e6 / one.wall)],
+  ['... processor time, ms for a MB', ...results.map(one => one && (one.cpu * 1e9) / (mb << 20))],
+];
+
+const natRows = async (guests, peer, mb, rounds) => {
+  for (const guest of guests) await guest?.run(serve(mb));
+  const down = await inTurn(guests, rounds, guest => seconds(() => guest.run(`wget -q -O /dev/null http://10.0.2.2:${peer.port}/data`)));
+  const fetch = (guest, path, count) =>
+    guest.serving(async () => {
+      const { ms, bytes } = await peer.fetch(guest.published, path, count);
+      if (path === '/data' && bytes !== mb << 20) throw new BenchError(`${bytes} bytes came`);
+      return ms / 1000;
+    });
+  const up = await inTurn(guests, rounds, guest => fetch(guest, '/data', 1));
+  const requests = await inTurn(guests, rounds, guest => fetch(guest, '/', REQUESTS));
+  return [
+    ...rowsOf('host to guest through NAT', down, mb),
+    ...rowsOf('guest to host, published port', up, mb),
+    ['a request to a published port, ms', ...requests.map(one => one && (one.wall * 1000) / REQUESTS)],
+    ['... processor time, ms', ...requests.map(one => one && (one.cpu * 1000) / REQUESTS)],
+  ];
+};
+
+const pairRows = async (pairs, mb, rounds) => {
+  for (const pair of pairs) await pair?.a(serve(mb));
+  return rowsOf('guest to guest', await inTurn(pairs, rounds, pair => seconds(() => pair.b(`wget -q -O /dev/null http://${pair.address}/data`))), mb);
 };
 
 const using = async (made, work) => {
-  const one = await made;
-  if (one === undefined) return undefined;
+  const all = [];
   try {
-    return await work(one);
+    for (const make of made) all.push((await make()) || undefined);
+    return await work(all);
   } finally {
-    await one.close();
+    for (const one of all) await one?.close();
   }
 };
 
@@ -88,22 +112,15 @@ await main(async () => {
   });
   if (values.help) return console.log(USAGE);
   const mb = Number(values.mb ?? (values.quick ? 8 : 64));
-  const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
+  const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
   const { image, engine } = values;
   const only = values.only.split(',');
   const qemu = !values['no-qemu'];
   const rows = [];
   const peer = await startPeer(mb);
   try {
-    if (only.includes('nat')) {
-      const theirs = qemu ? await using(qemuUserGuest({ image }), guest => throughNat(guest, peer, mb, rounds)) : undefined;
-      const ours = await using(vmletGuest({ image, engine, allow: peer.port }), guest => throughNat(guest, peer, mb, rounds));
-      rows.push(['host to guest through NAT, MB/s', ours.down, theirs?.down], ['guest to host, published port, MB/s', ours.up, theirs?.up], ['a request to a published port, ms', ours.requestMs, theirs?.requestMs]);
-    }
-    if (only.includes('pair')) {
-      const theirs = qemu ? await using(qemuPair({ image }), pair => between(pair, mb, rounds)) : undefined;
-      rows.push(['guest to guest, MB/s', await using(vmletPair({ image, engine }), pair => between(pair, mb, rounds)), theirs]);
-    }
+    if (only.includes('nat')) rows.push(...(await using([() => vmletGuest({ image, engine, allow: peer.port }), () => qemu && qemuUserGuest({ image })], guests => natRows(guests, peer, mb, rounds))));
+    if (only.includes('pair')) rows.push(...(await using([() => vmletPair({ image, engine }), () => qemu && qemuPair({ image })], pairs => pairRows(pairs, mb, rounds))));
   } finally {
     peer.close();
   }

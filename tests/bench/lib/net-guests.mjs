@@ -1,7 +1,8 @@
-// The contenders of bench:net: each gives { run(command), published, close() }, where `run` resolves when the command has ended in the guest.
+// The contenders of bench:net: each gives { run(command), published, cpu(), close() }, where `run` resolves when the command has ended in the guest and `cpu` tells
+// the seconds of processor time so far, of all threads.
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
-import { BenchError, loadDist } from './common.mjs';
+import { BenchError, cpuSeconds, loadDist } from './common.mjs';
 
 const PROMPT_MS = 120_000;
 const COMMAND_MS = 300_000;
@@ -14,6 +15,11 @@ const freePort = () =>
       server.close(() => resolve(port));
     });
   });
+
+const ownCpu = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
 
 /** A VM of ours with a user network. */
 export const vmletGuest = async ({ image, engine, allow }) => {
@@ -29,8 +35,17 @@ export const vmletGuest = async ({ image, engine, allow }) => {
   return {
     run,
     published: port,
-    /** Lets the machine run while nobody waits for a command. */
-    idle: () => vm.spawn('sleep 1000000'),
+    cpu: ownCpu,
+    /** Lets the machine run while `work` is done, although nobody waits for a command. */
+    serving: async work => {
+      const idle = vm.spawn('sleep 1000000');
+      try {
+        return await work();
+      } finally {
+        idle.kill('SIGKILL');
+        await idle.wait();
+      }
+    },
     close: async () => {
       published.close();
       await vm.stop();
@@ -77,6 +92,7 @@ const qemuGuest = async ({ image, netdev, mac, setting = 'dhcp' }) => {
   }
   return {
     close,
+    cpu: () => cpuSeconds(child.pid),
     run: async command => {
       text = '';
       child.stdin.write(`${command} && echo DO''NE || echo FAI''LED\n`);
@@ -90,7 +106,7 @@ const qemuGuest = async ({ image, netdev, mac, setting = 'dhcp' }) => {
 export const qemuUserGuest = async ({ image }) => {
   const published = await freePort();
   const guest = await qemuGuest({ image, netdev: `user,id=n,hostfwd=tcp:127.0.0.1:${published}-:80`, mac: '52:54:00:00:00:01' });
-  return guest && { ...guest, published, idle: () => {} };
+  return guest && { ...guest, published, serving: work => work() };
 };
 
 /** Two guests on one wire: a lab of ours. */
@@ -102,7 +118,7 @@ export const vmletPair = async ({ image, engine }) => {
     const { exitCode, stderr } = await lab.vm(name).run(command);
     if (exitCode !== 0) throw new BenchError(`vmlet: '${command}' ended with ${exitCode}: ${stderr}`);
   };
-  return { a: runner('a'), b: runner('b'), address: 'a.lab', close: () => lab.stop() };
+  return { a: runner('a'), b: runner('b'), address: 'a.lab', cpu: ownCpu, close: () => lab.stop() };
 };
 
 /** The same on QEMU TCG, a process each. */
@@ -115,6 +131,7 @@ export const qemuPair = async ({ image }) => {
     a: a.run,
     b: b.run,
     address: '10.9.0.1',
+    cpu: () => a.cpu() + b.cpu(),
     close: () => {
       a.close();
       b.close();
