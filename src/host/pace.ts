@@ -33,6 +33,11 @@ export interface PacedMachine {
 export interface ConductorOptions {
   /** How long a frame is under way, in virtual ns: machines may be apart by so much, and the more the faster they run. Default: 50 us. */
   latencyNs?: number;
+  /**
+   * Frames for one card come at least so far apart, in groups, as from cards that moderate their interrupts: a stream of them would cut turns
+   * short. The first behind a pause comes at once. Default: two latencies.
+   */
+  gatherNs?: number;
   /** Idle time passes by the wall clock. */
   realtime?: boolean;
   wall?: WallClock;
@@ -45,8 +50,6 @@ const NS_PER_BYTE = 1.6;
 const NS_PER_MS = 1e6;
 /** Shorter waits are no waits. */
 const MIN_SLEEP_MS = 1;
-/** Frames for one card come in groups, as from cards that moderate their interrupts: a stream of them would cut turns short. The first behind a pause comes at once. */
-const GATHER_NS = 100_000;
 
 /** A frame or timer of the wire, at its own time. */
 interface WireEvent {
@@ -126,7 +129,7 @@ export class Member implements Pace {
       const { now } = this.clock;
       let count = 0;
       while (count < arriving.length && arriving[count].atNs <= now) count++;
-      gatherNs = now + GATHER_NS;
+      gatherNs = now + this.conductor.gatherNs;
       for (const { frame } of arriving.splice(0, count)) port.onFrame?.(frame);
       if (arriving.length > 0) timer.arm(Math.max(arriving[0].atNs, gatherNs));
     });
@@ -148,6 +151,7 @@ export class Member implements Pace {
  */
 export class Conductor {
   readonly latencyNs: number;
+  readonly gatherNs: number;
   /** The time of what lies between the machines: switches, gateways, services. */
   readonly clock = new VirtualClock();
   readonly #members: Member[] = [];
@@ -164,6 +168,7 @@ export class Conductor {
 
   constructor(options: ConductorOptions = {}) {
     this.latencyNs = Math.max(1, Math.floor(options.latencyNs ?? DEFAULT_LATENCY_NS));
+    this.gatherNs = options.gatherNs ?? 2 * this.latencyNs;
     this.#realtime = options.realtime ?? false;
     this.#wall = options.wall ?? new NodeWall();
     this.clock.source = () => this.#wireNs;

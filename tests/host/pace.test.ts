@@ -24,6 +24,7 @@ class Sim {
     hub: Switch,
     seed: number,
     readonly untilNs: number,
+    pauseNs: number,
   ) {
     this.#random = new Random(seed);
     member.clock.source = () => this.nowNs;
@@ -38,7 +39,7 @@ class Sim {
     const timer = member.clock.timer(() => {
       this.#workUntil = this.nowNs + this.#random.below(5000);
       this.send();
-      timer.arm(this.nowNs + 1 + this.#random.below(20_000));
+      timer.arm(this.nowNs + 1 + this.#random.below(pauseNs));
     });
     timer.arm(this.#random.below(1000));
   }
@@ -92,10 +93,10 @@ class Sim {
   }
 }
 
-const simulate = async (seed: number, wall?: WallClock, hold = false): Promise<{ sims: Sim[]; conductor: Conductor }> => {
-  const conductor = new Conductor({ latencyNs: LATENCY, ...(wall === undefined ? {} : { wall }) });
+const simulate = async (seed: number, { wall, hold = false, gatherNs = 0, pauseNs = 20_000, latencyNs = LATENCY }: { wall?: WallClock; hold?: boolean; gatherNs?: number; pauseNs?: number; latencyNs?: number } = {}): Promise<{ sims: Sim[]; conductor: Conductor }> => {
+  const conductor = new Conductor({ latencyNs, gatherNs, ...(wall === undefined ? {} : { wall }) });
   const hub = new Switch({ clock: conductor.clock });
-  const sims = [1, 2, 3].map(index => new Sim(conductor.add(`m${index}`), index, hub, seed + index, 300_000));
+  const sims = [1, 2, 3].map(index => new Sim(conductor.add(`m${index}`), index, hub, seed + index, 15 * pauseNs, pauseNs));
   if (hold) conductor.hold();
   await Promise.all(sims.map(sim => sim.run()));
   return { sims, conductor };
@@ -111,6 +112,23 @@ describe('machines that go through time together', () => {
         const [sent, got] = arrival.split('@')[1].split('>').map(Number);
         expect(got - sent, arrival).toBe(LATENCY);
       }
+    }
+  });
+
+  it('hear streams of frames in groups, in order, and what comes behind a pause at once', async () => {
+    const GATHER = 5 * LATENCY;
+    const { sims } = await simulate(11, { gatherNs: GATHER });
+    for (const { arrivals } of sims) {
+      const times = arrivals.map(arrival => arrival.split('@')[1].split('>').map(Number));
+      const groups = [...new Set(times.map(([, got]) => got))];
+      groups.slice(1).forEach((at, i) => expect(at - groups[i]).toBeGreaterThanOrEqual(GATHER));
+      times.forEach(([sent, got], i) => {
+        const earlier = groups.findLast(at => at < got) ?? -Infinity;
+        expect(got, arrivals[i]).toBe(Math.max(Math.min(...times.filter(([, at]) => at === got).map(([first]) => first)) + LATENCY, earlier + GATHER));
+        expect(got - sent).toBeGreaterThanOrEqual(LATENCY);
+      });
+      expect(times.map(([sent]) => sent)).toEqual(times.map(([sent]) => sent).toSorted((a, b) => a - b));
+      expect(groups.length).toBeLessThan(times.length);
     }
   });
 
@@ -133,12 +151,12 @@ describe('machines that go through time together', () => {
         return { done: Promise.resolve(), cancel: () => {} };
       },
     };
-    const { sims } = await simulate(5, wall, true);
+    const { sims } = await simulate(5, { wall, hold: true, pauseNs: 4e6, latencyNs: 2e6 });
     expect(sims.every(({ ended }) => ended)).toBe(true);
     expect(slept).toBeGreaterThan(0);
-    expect(slept).toBeLessThan(0.3);
+    expect(slept).toBeLessThan(60);
     const before = slept;
-    const free = await simulate(5, wall);
+    const free = await simulate(5, { wall, pauseNs: 4e6, latencyNs: 2e6 });
     expect(slept).toBe(before);
     expect(free.sims.map(sim => sim.arrivals.length > 0)).toEqual([true, true, true]);
   });

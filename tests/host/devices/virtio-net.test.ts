@@ -2,12 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { VmletError } from '../../../src/errors.js';
 import { framePair, LoopbackPort } from '../../../src/host/backends/frame.js';
 import { VirtioNet } from '../../../src/host/devices/virtio/net.js';
+import { addWords, checksum, finishChecksum, pseudoHeaderSum } from '../../../src/net/checksum.js';
+import { decodeEthernet, encodeEthernet } from '../../../src/net/ethernet.js';
+import { decodeIpv4, encodeIpv4 } from '../../../src/net/ipv4.js';
+import { offloadOf, setOffload } from '../../../src/net/offload.js';
+import { decodeTcp, encodeTcp, NO_OPTIONS } from '../../../src/net/tcp/segment.js';
 import { virtioFuzz } from '../../support/virtio-fuzz.js';
 import { concat, virtioRig } from '../../support/virtio-driver.js';
 
 const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 const BROADCAST = new Uint8Array(6).fill(0xff);
 const MRG_RXBUF = 1n << 15n;
+const GUEST_CSUM = 1n << 1n;
+const GUEST_TSO4 = 1n << 7n;
+const GUEST_TSO6 = 1n << 8n;
 const HEADER = 12;
 const RX = 0;
 const TX = 1;
@@ -34,7 +42,39 @@ const setup = (without = 0n) => {
   };
   const command = (...request: number[]) => queues[CTRL].request([{ out: Uint8Array.from(request.slice(0, 2)) }, { out: Uint8Array.from(request.slice(2)) }, { room: 1 }]).data[0];
   const received = () => queues[RX].completions().map(({ data, length }) => data.subarray(0, length));
-  return { ...rig, fn, wire, sent, queues, post, command, received };
+  return { ...rig, fn, port, wire, sent, queues, post, command, received };
+};
+
+const payload = (bytes: number): Uint8Array => Uint8Array.from({ length: bytes }, (_, i) => (i * 7 + (i >>> 8)) & 0xff);
+
+/** Where TCP begins behind Ethernet and IPv4. */
+const TCP_AT = 34;
+
+/** A TCP frame whose checksum is the sum of its pseudo-header, of any length. */
+const large = (bytes: Uint8Array): Uint8Array => {
+  const [src, dst] = [0x0a000001, 0x0a000002];
+  const tcp = encodeTcp({ srcPort: 1, dstPort: 2, seq: 1000, ack: 6, flags: 0x18, window: 7, urgent: 0, options: NO_OPTIONS, payload: bytes }, src, dst, 0, true);
+  expect((tcp[16] << 8) | tcp[17]).toBe(~finishChecksum(pseudoHeaderSum(src, dst, 6, tcp.length)) & 0xffff);
+  const packet = { src, dst, protocol: 6, ttl: 64, id: 7, tos: 0, dontFragment: true, moreFragments: false, fragmentOffset: 0, options: new Uint8Array(0), payload: tcp };
+  return encodeEthernet({ dst: MAC, src: frame(MAC).subarray(6, 12), tags: [], type: 0x0800, payload: encodeIpv4(packet) });
+};
+
+/** The segment of a complete frame; checks both checksums. */
+const wholeSegment = (bytes: Uint8Array) => {
+  const { payload: packet } = decodeEthernet(bytes)!;
+  expect(checksum(packet, 0, 20)).toBe(0);
+  const { src, dst, payload: segment } = decodeIpv4(packet)!;
+  return decodeTcp(segment, src, dst)!;
+};
+
+/** struct virtio_net_hdr of a driver that leaves work to the card. */
+const netHeader = ({ flags = 1, segmentBytes = 0, gso = segmentBytes > 0 ? 1 : 0, csumStart = TCP_AT, csumOffset = 16 }: { flags?: number; segmentBytes?: number; gso?: number; csumStart?: number; csumOffset?: number }): Uint8Array => {
+  const header = new Uint8Array(HEADER);
+  const view = new DataView(header.buffer);
+  header[0] = flags;
+  header[1] = gso;
+  [54, segmentBytes, csumStart, csumOffset].forEach((word, i) => view.setUint16(2 + 2 * i, word, true));
+  return header;
 };
 
 describe('virtio-net', () => {
@@ -103,6 +143,90 @@ describe('virtio-net', () => {
     expect(received().map(({ length }) => length - HEADER)).toEqual([60, 61, 62]);
     post(3, 2048);
     expect(received().map(({ length }) => length - HEADER)).toEqual([63, 64]);
+  });
+
+  it('has checksums completed and large segments cut for a wire that takes whole frames only', () => {
+    const { queues, sent, rig } = setup();
+    const data = payload(5000);
+    queues[TX].request([{ out: netHeader({ segmentBytes: 1460 }) }, { out: large(data) }]);
+    queues[TX].request([{ out: netHeader({}) }, { out: large(data.subarray(0, 333)) }]);
+    expect(sent.map(({ length }) => length - TCP_AT - 20)).toEqual([1460, 1460, 1460, 620, 333]);
+    const segments = sent.map(wholeSegment);
+    expect(segments.map(({ seq }) => seq)).toEqual([1000, 2460, 3920, 5380, 1000]);
+    expect(segments.map(({ flags }) => flags)).toEqual([0x10, 0x10, 0x10, 0x18, 0x18]);
+    expect(concat(segments.slice(0, 4).map(one => one.payload))).toEqual(data);
+    expect(segments[4].payload).toEqual(data.subarray(0, 333));
+    expect(sent.slice(0, 4).map(one => decodeIpv4(decodeEthernet(one)!.payload)!.id)).toEqual([7, 8, 9, 10]);
+    expect(rig.log.counts.size).toBe(0);
+  });
+
+  it('leaves that work on the frame for a wire that carries it', () => {
+    const { queues, sent, port } = setup();
+    port.carriesOffload = true;
+    queues[TX].request([{ out: concat([netHeader({ segmentBytes: 1460 }), large(payload(60_000))]) }]);
+    expect(sent).toEqual([large(payload(60_000))]);
+    expect(offloadOf(sent[0])).toEqual({ csumStart: TCP_AT, csumOffset: 16, segmentBytes: 1460 });
+  });
+
+  it('cuts IPv6 as well', () => {
+    const { queues, sent } = setup();
+    const tcp = encodeTcp({ srcPort: 1, dstPort: 2, seq: 5, ack: 6, flags: 0x10, window: 7, urgent: 0, options: NO_OPTIONS, payload: payload(3000) }, 0, 0, 0, true);
+    const packet = new Uint8Array(40 + tcp.length);
+    packet.set([0x60, 0, 0, 0, tcp.length >>> 8, tcp.length & 255, 6, 64]);
+    packet.set(Uint8Array.from({ length: 32 }, (_, i) => i + 1), 8);
+    packet.set(tcp, 40);
+    const whole = encodeEthernet({ dst: MAC, src: frame(MAC).subarray(6, 12), tags: [], type: 0x86dd, payload: packet });
+    queues[TX].request([{ out: netHeader({ segmentBytes: 1440, gso: 4, csumStart: 54 }) }, { out: whole }]);
+    expect(sent.map(({ length }) => length - 74)).toEqual([1440, 1440, 120]);
+    for (const one of sent) {
+      const segment = one.subarray(54);
+      expect((one[18] << 8) | one[19]).toBe(segment.length);
+      expect(finishChecksum(addWords(6 + segment.length, one, 22))).toBe(0);
+    }
+  });
+
+  it.each([
+    ['segmentation without a checksum', { flags: 0, segmentBytes: 1460 }],
+    ['an unknown kind of segmentation', { gso: 3, segmentBytes: 1460 }],
+    ['tiny segments', { segmentBytes: 3 }],
+    ['IPv6 segmentation of IPv4', { gso: 4, segmentBytes: 1460 }],
+    ['a checksum outside the frame', { csumStart: 60_000 }],
+    ['a checksum field outside the frame', { csumOffset: 60_000 }],
+    ['a transport header within the network header', { csumStart: 20, segmentBytes: 1460 }],
+  ])('refuses %s', (_, numbers) => {
+    const { queues, sent, rig } = setup();
+    queues[TX].request([{ out: netHeader(numbers) }, { out: large(payload(5000)) }]);
+    expect(sent).toEqual([]);
+    expect(rig.log.counts.size).toBe(1);
+    queues[TX].request([{ out: netHeader({ segmentBytes: 1460 }) }, { out: large(payload(100)) }]);
+    expect(sent).toHaveLength(1);
+  });
+
+  it('hands a large frame to the driver as it is, with its work, in merged buffers', () => {
+    const { wire, port, post, received } = setup();
+    expect(port.acceptsOffload).toBe(true);
+    const data = large(payload(60_000));
+    post(20, 4096);
+    wire.send(setOffload(data, { csumStart: TCP_AT, csumOffset: 16, segmentBytes: 1448 }));
+    const pieces = received();
+    expect(pieces).toHaveLength(Math.ceil((HEADER + data.length) / 4096));
+    expect([...pieces[0].subarray(0, HEADER)]).toEqual([1, 1, TCP_AT + 20, 0, 1448 & 255, 1448 >>> 8, TCP_AT, 0, 16, 0, pieces.length, 0]);
+    expect(concat(pieces).subarray(HEADER)).toEqual(data);
+    const small = large(payload(10));
+    wire.send(setOffload(small, { csumStart: TCP_AT, csumOffset: 16, segmentBytes: 0 }));
+    const [got] = received();
+    expect([...got.subarray(0, HEADER)]).toEqual([1, 0, 0, 0, 0, 0, TCP_AT, 0, 16, 0, 1, 0]);
+    wire.send(frame(MAC));
+    expect([...received()[0].subarray(0, HEADER)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+  });
+
+  it.each([['checksums', GUEST_CSUM], ['IPv4 segments', GUEST_TSO4], ['IPv6 segments', GUEST_TSO6], ['merged buffers', MRG_RXBUF]])('takes whole frames only from the wire for a driver that leaves out %s', (_, without) => {
+    const { port, driver } = setup(without);
+    expect(port.acceptsOffload).toBe(false);
+    driver.start();
+    expect(port.acceptsOffload).toBe(true);
+    driver.status = 0;
+    expect(port.acceptsOffload).toBe(false);
   });
 
   it('filters by address once told to', () => {

@@ -72,8 +72,27 @@ describe('TCP on a perfect wire', () => {
     expect(a.connection?.mss).toBe(500);
     expect(b.connection?.mss).toBe(500);
     a.connection?.write(pattern(300_000));
+    net.run(10);
     expect(Buffer.compare(concat(b.received), pattern(300_000))).toBe(0);
     expect(a.connection?.stats.segmentsSent).toBeLessThan(620);
+    // Segments that come close together are acknowledged together.
+    expect(b.connection?.stats.segmentsSent).toBeLessThan(30);
+  });
+
+  it('gathers what is written at one instant when asked to', () => {
+    const net = new TestNet();
+    const { a, b } = link(net, { client: { gatherWrites: true } });
+    const before = a.connection!.stats.segmentsSent;
+    for (let i = 0; i < 10; i++) a.connection?.write(pattern(1000, i));
+    expect(b.received).toHaveLength(0);
+    net.run(1);
+    expect(Buffer.compare(concat(b.received), concat(Array.from({ length: 10 }, (_, i) => pattern(1000, i))))).toBe(0);
+    expect(a.connection!.stats.segmentsSent - before).toBe(1);
+    a.connection?.write(bytesOf('last'));
+    a.connection?.end();
+    net.run(1);
+    expect(textOf(concat(b.received).subarray(-4))).toBe('last');
+    expect(b.events).toContain('end');
   });
 
   it('refuses where nobody listens', () => {
