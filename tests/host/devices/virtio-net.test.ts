@@ -162,7 +162,7 @@ describe('virtio-net', () => {
 
   it('leaves that work on the frame for a wire that carries it', () => {
     const { queues, sent, port } = setup();
-    port.carriesOffload = true;
+    Object.defineProperty(port, 'carriesOffload', { value: true });
     queues[TX].request([{ out: concat([netHeader({ segmentBytes: 1460 }), large(payload(60_000))]) }]);
     expect(sent).toEqual([large(payload(60_000))]);
     expect(offloadOf(sent[0])).toEqual({ csumStart: TCP_AT, csumOffset: 16, segmentBytes: 1460 });
