@@ -55,8 +55,10 @@ export class Macvtap implements FramePort {
       const packet = this.#pending.subarray(4, end);
       this.#pending = this.#pending.subarray(end);
       const frame = new Uint8Array(packet.subarray(HEADER_BYTES));
-      // A sender on the same host leaves checksums to a card that is not there.
-      const whole = packet[0] & NEEDS_CSUM ? finishFrame(setOffload(frame, { csumStart: packet.readUInt16LE(6), csumOffset: packet.readUInt16LE(8), segmentBytes: 0 })) : [frame];
+      // A sender on the same host leaves checksums and segments to a card that is not there.
+      const [flags, gsoType] = packet;
+      const offload = { csumStart: packet.readUInt16LE(6), csumOffset: packet.readUInt16LE(8), segmentBytes: gsoType === 0 ? 0 : packet.readUInt16LE(4) };
+      const whole = flags & NEEDS_CSUM ? finishFrame(setOffload(frame, offload)) : [frame];
       for (const each of whole) this.onFrame?.(each);
     }
   }

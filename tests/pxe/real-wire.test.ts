@@ -1,17 +1,20 @@
 // Our PXE ROM on a real Ethernet, with servers that others wrote: its frames go through a macvtap device into a bridge, on which each server has a
 // network namespace of its own.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { resolveImage } from '../../src/image/index.js';
 import { VM, type VMOptions } from '../../src/index.js';
 import { readCapture } from '../../src/net/pcapng.js';
 import { type NetbootServe, serveNetboot } from '../../src/pxe/serve.js';
 import { hasCore } from '../host/machine-support.js';
 import { Macvtap, canUseMacvtap, ip } from './macvtap.js';
 import { apiProgram } from './nbp.js';
-import { canUseNamespaces, program } from './support.js';
+import { canBoot } from '../support/guest-images.js';
+import { canUseNamespaces, patternBytes, program } from './support.js';
 
 const usable = hasCore && canUseNamespaces() && canUseMacvtap();
 const why = 'a macvtap device in a network namespace cannot be made here: it needs root, iproute2 and the kernel with macvtap (try: ip link add link eth0 type macvtap)';
@@ -207,5 +210,26 @@ describe('the PXE ROM and servers of others on a real wire', () => {
     const beside = await boot();
     expect(beside.text, beside.story).toMatch(new RegExp(`${NET}\\.1\\d\\d from ${NET}\\.1; nbp\\.0 from ${NET}\\.10`));
     expect(own.journal.events.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
+  });
+
+  it('Debian from dnsmasq to its shell: the kernel drives the card itself, and a web server of that wire is reached', { timeout: 300_000 }, async ctx => {
+    if (!usable) return ctx.skip(why);
+    if (program('dnsmasq') === undefined || program('busybox') === undefined) return ctx.skip('dnsmasq or busybox is not there: packages dnsmasq-base, busybox');
+    if (!existsSync(PXELINUX) || !existsSync(LDLINUX)) return ctx.skip('PXELINUX is not there: packages pxelinux, syslinux-common');
+    if (!canBoot('i386')) return ctx.skip('the image i386 is not in the cache: vmlet image pull i386');
+    const { kernel, initrd, cmdline } = await resolveImage('i386');
+    copyFileSync(kernel.bzImage, join(root, 'vmlinuz'));
+    copyFileSync(initrd, join(root, 'initrd.img'));
+    const bytes = patternBytes(300_000);
+    writeFileSync(join(root, 'data'), bytes);
+    mkdirSync(join(root, 'debian/pxelinux.cfg'), { recursive: true });
+    for (const name of ['pxelinux.0', 'ldlinux.c32']) copyFileSync(join(root, name), join(root, 'debian', name));
+    writeFileSync(join(root, 'debian/pxelinux.cfg/default'), `DEFAULT x\nLABEL x\n KERNEL ::/vmlinuz\n INITRD ::/initrd.img\n APPEND ${cmdline} quiet panic=-1 vmlet.shell vmlet.net=dhcp\n`);
+    dnsmasq(1, POOL, '--dhcp-boot=debian/pxelinux.0', ...TFTP());
+    serve(3, program('busybox')!, ['httpd', '-f', '-p', '80', '-h', root], []);
+    await using vm = await VM.start({ boot: 'net', nics: [{ connect: wire, mac: MAC, model: 'e1000' }], time: 'realtime', memory: '64M', timeout: '4m', wallTimeout: '4m' });
+    await vm.serial.expect(/root@[^\n]*:~# /, { timeout: '200s' });
+    vm.serial.send(`ip -4 -o addr show dev eth0; for i in 1 2 3; do wget -q -O - http://${NET}.3/data && break; sleep 1; done | md5sum\n`);
+    await vm.serial.expect(new RegExp(`eth0 +inet ${NET}\\.1\\d\\d/24[^]*${createHash('md5').update(bytes).digest('hex')}`), { timeout: '30s' });
   });
 });
