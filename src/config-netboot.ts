@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { VmletError } from './errors.js';
+import { wrongKernelWords } from './pxe/kernel-words.js';
 import type { BootRule } from './pxe/booter.js';
 
 /** Boots from the network: the servers are inside the process, on the machine's own network. Without `rules`, one of kernel, url and file. */
@@ -79,7 +80,8 @@ export const planNetboot = (options: NetbootOptions, gateway: string, ownRom = t
   if (ways.length > 1) throw configError(`netboot: ${ways.join(' and ')} were given`, 'use one of them');
   if (initrd.length > 0 && kernel === undefined) throw configError('netboot: an initrd was given without a kernel', 'add --kernel FILE');
   if (options.append !== undefined && kernel === undefined && url === undefined && tftp === undefined) throw configError('netboot: a command line was given without a kernel', 'add --kernel FILE, or --tftp FOLDER with a boot loader that has a configuration');
-  if (options.append !== undefined && /[\u0000-\u001f]/.test(options.append)) throw configError('netboot: the command line holds a control character', 'write it in one line');
+  const wrong = options.append === undefined || kernel !== undefined ? undefined : wrongKernelWords(options.append);
+  if (wrong !== undefined) throw configError(`netboot: ${wrong}`, 'write words in one line, or leave append out');
   if (tftp !== undefined && !(statSync(tftp, { throwIfNoEntry: false })?.isDirectory() ?? false)) throw configError(`netboot: the folder '${tftp}' cannot be served: it is no folder`, 'check the path');
   if (ways.length === 0 && rules.length === 0) {
     if (tftp === undefined) throw configError('netboot: there is nothing to boot', 'give --tftp FOLDER --file LOADER, --kernel FILE or --http URL');
@@ -89,7 +91,7 @@ export const planNetboot = (options: NetbootOptions, gateway: string, ownRom = t
   if (file !== undefined && tftp === undefined) throw configError(`netboot: the boot file '${file}' is in no folder`, 'add --tftp FOLDER');
   const files = new Map<string, Uint8Array>();
   const cmdline = options.append ?? DEFAULT_CMDLINE;
-  const kernelWords = kernel === undefined && url === undefined && options.append !== '' ? options.append : undefined;
+  const kernelWords = kernel === undefined && url === undefined ? options.append : undefined;
   const base = { tftp, files, cmdline, kernelWords };
   /** Puts iPXE among the files. An option ROM may be iPXE itself: then nobody asks for it. */
   const ipxeFile = (): string | undefined => {

@@ -11,6 +11,7 @@ import { IpHost } from './net/ip-host.js';
 import { udpPorts } from './net/udp-ports.js';
 import { serveDhcp } from './pxe/dhcp/attach.js';
 import { DhcpServer } from './pxe/dhcp/server.js';
+import { wrongKernelWords } from './pxe/kernel-words.js';
 import { type NetbootRules, parseNetbootRules } from './pxe/rules-file.js';
 import { BootServer } from './vm-netboot.js';
 import { parseYaml, type YamlNode } from './yaml-source.js';
@@ -144,7 +145,10 @@ const named = (path: string, label: string | undefined): string => {
 };
 
 const parseSwitch = (name: string, node: YamlNode, netboot: NetbootRules | undefined, path: (node: YamlNode) => string, servers: Map<string, BootServer>, label?: string): LabSwitch => {
-  const fields = node.fields(['subnet', 'dhcp', 'tftp', 'http', 'pcap', 'impair', 'restrict', 'allow', 'publish', 'hosts']);
+  const fields = node.fields(['subnet', 'dhcp', 'tftp', 'http', 'append', 'pcap', 'impair', 'restrict', 'allow', 'publish', 'hosts']);
+  const wrong = fields.append && wrongKernelWords(fields.append.text());
+  if (wrong !== undefined) throw fields.append!.fail(wrong);
+  if (fields.append && !fields.tftp && !fields.http) throw fields.append.fail('it is for the configurations in a folder', 'add tftp: FOLDER');
   const base: LabSwitch = {
     subnet: fields.subnet?.text(),
     restrict: fields.restrict?.boolean() ?? true,
@@ -162,7 +166,7 @@ const parseSwitch = (name: string, node: YamlNode, netboot: NetbootRules | undef
     if (fields.tftp ?? fields.http) throw node.fail('TFTP and HTTP need an address', 'add subnet: 10.9.0.0/24');
     return base;
   }
-  const server = new BootServer({ rules: netboot?.rules ?? [], ipxeLoaders: netboot?.ipxeLoaders, tftp: fields.tftp && path(fields.tftp), http: fields.http && path(fields.http) });
+  const server = new BootServer({ rules: netboot?.rules ?? [], ipxeLoaders: netboot?.ipxeLoaders, tftp: fields.tftp && path(fields.tftp), http: fields.http && path(fields.http), kernelWords: fields.append?.text() });
   servers.set(name, server);
   const proxy = netboot?.mode === 'proxy';
   return {

@@ -13,7 +13,7 @@ import type { Booter } from './pxe/booter.js';
 import type { DhcpServerOptions } from './pxe/dhcp/server.js';
 import { type FileSource, layeredFiles, VirtualFiles } from './pxe/files.js';
 import { printable } from './pxe/bytes.js';
-import { withKernelWords } from './pxe/kernel-words.js';
+import { kernelWordsEvent, withKernelWords } from './pxe/kernel-words.js';
 import { HttpFileService } from './pxe/http/files.js';
 import { formatEvent, type PxeEvent, PxeJournal } from './pxe/log.js';
 import { RuleBooter, type RuleBooterOptions } from './pxe/rule-booter.js';
@@ -70,9 +70,9 @@ export class BootServer {
 
   #withWords(files: FileSource, words: string | undefined): FileSource {
     if (words === undefined) return files;
-    return withKernelWords(files, words, (path, count, { address, service }) => {
+    return withKernelWords(files, words, (path, count, client) => {
       this.kernelLines += count;
-      this.journal.event({ atNs: this.#clock?.now ?? 0, service, outcome: 'note', client: address, what: printable(path), reason: `${count} kernel line${count === 1 ? '' : 's'} with '${printable(words)}' at the end` });
+      this.journal.event(kernelWordsEvent(this.#clock?.now ?? 0, path, count, client, words));
     });
   }
 

@@ -3,6 +3,7 @@ import { configError, parseSize } from '../config.js';
 import { interfaceAddress } from '../host/backends/udp-socket.js';
 import { ipv4Number } from '../pxe/bytes.js';
 import { formatEvent, type PxeEvent } from '../pxe/log.js';
+import { wrongKernelWords } from '../pxe/kernel-words.js';
 import { type NetbootRules, parseNetbootRules, parseRange, subnetOfRange } from '../pxe/rules-file.js';
 import { type NetbootServe, serveNetboot, type ServeOptions } from '../pxe/serve.js';
 import { parseYaml } from '../yaml-source.js';
@@ -15,6 +16,7 @@ export interface ServeFlags {
   http?: string;
   rules?: string;
   file?: string;
+  append?: string;
   proxy?: boolean;
   dhcp?: string;
   leases?: string;
@@ -72,11 +74,15 @@ export const serveOptions = (flags: ServeFlags): ServeOptions => {
   if (flags.leases !== undefined && wanted !== 'full') throw configError('--leases is for a DHCP server', 'give out addresses with --dhcp FROM-TO or subnets in --rules');
   if (flags.tftp === undefined && flags.http === undefined && wanted === 'off') throw configError('there is nothing to serve', 'name a folder with --tftp or --http, or answer DHCP with --proxy or --dhcp');
   if (flags.signedUrls && flags.http === undefined) throw configError('--signed-urls is for HTTP', 'add --http FOLDER');
+  const wrong = flags.append === undefined ? undefined : wrongKernelWords(flags.append);
+  if (wrong !== undefined) throw configError(`--append: ${wrong}`);
+  if (flags.append !== undefined && flags.tftp === undefined && flags.http === undefined) throw configError('--append is for the configurations in a folder', 'add --tftp FOLDER');
   const writes = flags.allowWrites === undefined ? undefined : { maxBytes: parseSize(flags.allowWrites, '--allow-writes') };
   if (writes && flags.tftp === undefined) throw configError('--allow-writes needs a folder', 'add --tftp FOLDER');
   return {
     interface: flags.interface,
     root: flags.tftp,
+    kernelWords: flags.append,
     dhcp: wanted,
     subnets,
     reservations: file.reservations,

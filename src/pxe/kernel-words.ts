@@ -1,6 +1,7 @@
 // Words for the kernel, put into the configuration of boot loaders while it is served: PXELINUX, GRUB and iPXE.
 import { bytesFile, type FileClient, type FileSource, isRefusal } from './files.js';
-import { utf8 } from './bytes.js';
+import { printable, utf8 } from './bytes.js';
+import type { PxeEvent } from './log.js';
 
 /** Larger ones are no configuration. */
 const MAX_CONFIG_BYTES = 256 * 1024;
@@ -71,8 +72,12 @@ const replaced = (lines: readonly string[], pattern: RegExp, change: (line: stri
   return { lines: changed, count };
 };
 
+/** Why words cannot stand on a kernel's command line in a configuration; undefined when they can. */
+export const wrongKernelWords = (words: string): string | undefined => (/[\u0000-\u001f]/.test(words) ? 'the command line holds a control character' : words.trim() === '' ? 'the command line is empty' : undefined);
+
 /** A source whose loaders' configurations start kernels with these words too; `onChange` is told what was changed. */
 export const withKernelWords = (source: FileSource, words: string, onChange: (path: string, count: number, client: FileClient) => void): FileSource => ({
+  ...(source.create ? { create: (request, client) => source.create!(request, client) } : {}),
   open(request, client) {
     const opened = source.open(request, client);
     if (isRefusal(opened) || opened.size > MAX_CONFIG_BYTES || !CONFIG_NAME.test(request)) return opened;
@@ -87,3 +92,8 @@ export const withKernelWords = (source: FileSource, words: string, onChange: (pa
 });
 
 const byteText = (bytes: Uint8Array): string => Array.from(bytes, byte => String.fromCharCode(byte)).join('');
+
+/** What the journal says of a changed configuration. */
+export const kernelWordsEvent = (atNs: number, path: string, count: number, { address, service }: FileClient, words: string): PxeEvent => ({
+  atNs, service, outcome: 'note', client: address, what: printable(path), reason: `${count} kernel line${count === 1 ? '' : 's'} with '${printable(words)}' at the end`,
+});

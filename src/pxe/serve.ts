@@ -13,6 +13,7 @@ import { DhcpServer } from './dhcp/server.js';
 import { NS_PER_S } from './deadlines.js';
 import { layeredFiles, VirtualFiles, type FileSource } from './files.js';
 import { HttpFileService } from './http/files.js';
+import { kernelWordsEvent, withKernelWords } from './kernel-words.js';
 import { SignedUrls } from './http/signed.js';
 import { PxeJournal, type PxeEvent } from './log.js';
 import { RuleBooter } from './rule-booter.js';
@@ -36,6 +37,8 @@ export interface ServeOptions {
   readonly booter?: Booter;
   readonly ipxeLoaders?: Partial<Record<BootPlatform, string>>;
   readonly tftp?: { readonly singlePort?: boolean; readonly writes?: { readonly maxBytes: number }; readonly mtu?: number; readonly maxWindowsize?: number } | false;
+  /** Words for every kernel that a loader's configuration in the folders starts. */
+  readonly kernelWords?: string;
   /** HTTP is off unless asked for; `signed` gives out URLs that end and serves nothing else; `root` is a folder of its own. */
   readonly http?: { readonly port?: number; readonly signed?: boolean; readonly root?: string } | false;
   /** Real ones by default; 0 is any free port. Ports from 1024 need no rights. */
@@ -80,10 +83,12 @@ export const serveNetboot = async (options: ServeOptions): Promise<NetbootServe>
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const tree = options.root === undefined ? [] : [new FileTree(options.root, { writable: options.tftp !== false && options.tftp?.writes !== undefined })];
+    const words = options.kernelWords;
+    const withWords = (folder: FileSource): FileSource => (words === undefined ? folder : withKernelWords(folder, words, (path, count, client) => journal.event(kernelWordsEvent(clock.now, path, count, client, words))));
+    const tree = options.root === undefined ? [] : [withWords(new FileTree(options.root, { writable: options.tftp !== false && options.tftp?.writes !== undefined }))];
     const files: FileSource = layeredFiles([...tree, generated]);
     const signed = options.http && options.http.signed ? new SignedUrls(new HmacSigner()) : undefined;
-    const httpFiles = options.http && options.http.root !== undefined ? layeredFiles([new FileTree(options.http.root), generated]) : files;
+    const httpFiles = options.http && options.http.root !== undefined ? layeredFiles([withWords(new FileTree(options.http.root)), generated]) : files;
     let httpPort = 0;
     const url = (path: string, boot = '0'): string => `http://${address}:${httpPort}${signed ? signed.path(path, boot, clock.now / NS_PER_S) : `/${path.replace(/^\/+/, '').split('/').map(encodeURIComponent).join('/')}`}`;
     if (options.http) {

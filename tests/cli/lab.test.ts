@@ -162,6 +162,8 @@ describe.skipIf(!hasCore)('lab up', () => {
     ['a step that is none', 'vms: {a: {image: amd64}}\ntests: [{vm: a, wait: [{serial: x, send: y}]}]', /a step waits or sends/],
     ['a pattern that is none', 'vms: {a: {image: amd64}}\ntests: [{vm: a, wait: [{serial: /(/}]}]', /no regular expression/],
     ['TFTP without an address', 'switches: {lan: {tftp: tftp}}\nvms: {a: {image: amd64}}', /TFTP and HTTP need an address/],
+    ['words without a folder', 'switches: {lan: {subnet: 10.9.0.0/24, append: quiet}}\nvms: {a: {image: amd64}}', /switches\.lan\.append: it is for the configurations in a folder/],
+    ['words of two lines', 'switches: {lan: {subnet: 10.9.0.0/24, tftp: tftp, append: "a\\nb"}}\nvms: {a: {image: amd64}}', /the command line holds a control character/],
     ['a folder that is not there', 'switches: {lan: {subnet: 10.9.0.0/24, tftp: nowhere}}\nvms: {a: {boot: net, nics: [{switch: lan}]}}', /nowhere' cannot be served/],
     ['a matrix of what cannot vary', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, matrix: {cpus: [1, 4]}}]', /tests\[0\]\.matrix\.cpus: there is no such field[^]*fields are image/],
     ['a matrix without a choice', 'vms: {a: {image: amd64}}\ntests: [{vm: a, run: x, matrix: {image: []}}]', /nothing to choose from/],

@@ -133,6 +133,8 @@ rules:
     ['an interface that is not there', ['--interface', 'nope0', '--tftp', '.'], /no interface 'nope0'[^]*interfaces with an IPv4 address/],
     ['nothing to serve', ['--interface', LOOPBACK], /nothing to serve[^]*--tftp or --http/],
     ['a folder that is not there', ['--interface', LOOPBACK, '--tftp', '/no/such', '--tftp-port', '0'], /'\/no\/such' cannot be served: it does not exist/],
+    ['words without a folder', ['--interface', LOOPBACK, '--proxy', '--append', 'quiet'], /--append is for the configurations in a folder/],
+    ['empty words', ['--interface', LOOPBACK, '--tftp', '.', '--append', ' '], /--append: the command line is empty/],
     ['both kinds of DHCP', ['--interface', LOOPBACK, '--proxy', '--dhcp', '127.0.0.5-127.0.0.9'], /exclude each other/],
     ['a range that is none', ['--interface', LOOPBACK, '--dhcp', '9-5'], /no range of addresses/],
     ['a range elsewhere', ['--interface', LOOPBACK, '--dhcp', '10.0.0.1-10.0.0.9'], /not inside the network of/],

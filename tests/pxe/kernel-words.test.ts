@@ -62,6 +62,11 @@ describe('a folder whose configurations are changed on the way', () => {
     expect(told).toEqual([['/pxelinux.cfg/default', 1], ['a/txt.cfg', 1]]);
   });
 
+  it('takes new files where the folder does', () => {
+    expect(source.create).toBeUndefined();
+    expect(withKernelWords({ ...files, open: files.open.bind(files), create: () => missing('asked') }, 'w', () => {}).create!('new', client)).toEqual({ refused: 'missing', reason: 'asked' });
+  });
+
   it('refuses what the folder refuses, and closes what it read', () => {
     expect(source.open('../x.cfg', client)).toMatchObject({ refused: 'denied' });
     expect(source.open('none.cfg', client)).toMatchObject({ refused: 'missing' });

@@ -56,6 +56,18 @@ describe('serving real sockets', () => {
     }
   });
 
+  it('configurations with words for their kernels, by TFTP and by HTTP', async () => {
+    writeFileSync(join(root, 'txt.cfg'), 'label a\n kernel k\n append x\n');
+    const server = await serve({ http: { root }, kernelWords: 'console=ttyS0' });
+    try {
+      expect(new TextDecoder().decode((await tftp(server.ports.tftp, 'txt.cfg')).bytes)).toBe('label a\n kernel k\n append x console=ttyS0\n');
+      expect(await (await fetch(server.url('txt.cfg')!)).text()).toBe('label a\n kernel k\n append x console=ttyS0\n');
+      expect(server.journal.events.filter(({ outcome }) => outcome === 'note').map(({ service, reason }) => `${service}: ${reason}`)).toEqual(["tftp: 1 kernel line with 'console=ttyS0' at the end", "http: 1 kernel line with 'console=ttyS0' at the end"]);
+    } finally {
+      await server.close();
+    }
+  });
+
   it('gives out signed URLs only, when told', async () => {
     const server = await serve({ tftp: false, http: { signed: true } });
     try {

@@ -16,6 +16,7 @@ export const addNetbootCommand = (program: Command, context: CliContext, done: (
     .option('--http <folder>', 'serve a folder by HTTP')
     .option('--rules <file>', 'boot rules, subnets and reservations, in YAML')
     .option('--file <path>', 'the boot file of every client that no rule of the file matches')
+    .option('-a, --append <words>', "words for each kernel of the folders' PXELINUX, GRUB and iPXE configurations, such as console=ttyS0")
     .option('--proxy', 'answer PXE clients beside another DHCP server (ProxyDHCP)')
     .option('--dhcp <from-to>', 'give out these addresses as a DHCP server')
     .option('--leases <file>', 'keep leases in a file, over restarts')
