@@ -7,6 +7,7 @@ import { countThick } from "./count";
 import { arith64, flagsInMemory, pushCond } from "./flags";
 import { PLAIN, bail, branch, goTo, goToDynamic, popLabel, pushLabel } from "./flow";
 import { Fn, L, access, arith, constant, dirtyReg, fetch, la, ln, lr, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, pushRip, put, readOperand, signed, spill } from "./operands";
+import { clearSlots } from "./page-slots";
 import { emitTsc } from "./int-misc";
 import { emitThick, emitThickEnd, goesOn, keepsFlags, mayWrite } from "./int-ops";
 import { floating } from "./sse";
@@ -518,6 +519,7 @@ function thick(i: Insn, fn: u32): void {
   j.cleaned = 1;
   loadRegisters(mayWrite(i));
   if (i.op >= OP_SSE) loadXmm();
+  clearSlots();
   if (!keepsFlags(i)) flagsInMemory();
 }
 

@@ -8,6 +8,7 @@ import { UNSURE, UNTOUCHED, loadFlags, packFlags, storeFlags, unpackFlags } from
 import { beginXmm, declareXmm, endXmm, forgetXmm, loadXmm, resetXmm, settleXmmDirty, storeXmm, xmmGroups } from "./sse-reg";
 import { BACK, EXIT, EXIT_FLAGS, FORWARD, checkBudget, goTo, pageBits, popLabel, pushLabel } from "./flow";
 import { Fn, L } from "./operands";
+import { chooseSlots, clearSlots, declareSlots, forgetUses, slotGroups } from "./page-slots";
 import { placeOf } from "./region";
 import {
   BODIES, Fl, HINTS, HINT_ENDS, NODE_BLOCK, NODE_DELTA, NODE_DIRTY_GEN, NODE_DIRTY_IN, NODE_FALL, NODE_FLAGS_IN, NODE_FLAGS_OUT, NODE_HEADER, NODE_IDOM,
@@ -100,7 +101,7 @@ export function noteBlock(): void {
 
 function emitBody(): void {
   const j = jit();
-  op(4 + xmmGroups());
+  op(4 + xmmGroups() + slotGroups());
   uleb(L.I32S);
   op(W.I32);
   uleb(L.I64S);
@@ -110,6 +111,8 @@ function emitBody(): void {
   uleb(16);
   op(j.wide ? W.I64 : W.I32);
   declareXmm();
+  declareSlots();
+  clearSlots();
   get(L.CPU);
   mem(W.I32_LOAD, <u32>offsetof<Cpu>("tlbRead"));
   set(L.TR);
@@ -200,6 +203,8 @@ export function emitRegion(): bool {
   j.used = 0;
   j.everDirty = 0;
   forgetXmm();
+  forgetUses();
+  j.key = -1;
   j.failed = 0;
   for (let k: u32 = 0; k < j.nodes; k++) store<u32>(NODE_FLAGS_IN + (k << 2), Fl.DYN);
   for (j.pass = 0; j.pass < 2; j.pass++) {
@@ -209,6 +214,7 @@ export function emitRegion(): bool {
     if (!j.pass) {
       settleEntries();
       settleXmmDirty();
+      chooseSlots();
     }
   }
   if (j.failed) {

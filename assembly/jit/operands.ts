@@ -5,6 +5,7 @@ import { Insn } from "../decode/insn";
 import { spillFlags } from "./flags";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
 import { spillXmm } from "./sse-reg";
+import { addendLocal, clearSlots, fillSlot, noteUse, pageLocal, slotOf } from "./page-slots";
 import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
@@ -198,7 +199,8 @@ function pushBase(offset: u32): void {
 
 /** Pushes the effective address, as wide as registers are; `mask`: wrapped to the mode's addresses. */
 export function pushAddress(i: Insn, mask: bool): void {
-  const wide = jit().wide;
+  const j = jit();
+  const wide = j.wide;
   const base = <u32>i.base, index = <u32>i.index;
   const add = wide ? W.I64_ADD : W.I32_ADD;
   let some = false;
@@ -212,6 +214,7 @@ export function pushAddress(i: Insn, mask: bool): void {
     pushBase(base);
     some = true;
   }
+  j.key = mask && index < ZERO ? <i32>(index >> 3) : -1;
   if (index != ZERO) {
     pushBase(index);
     if (i.sib & 3) {
@@ -269,15 +272,69 @@ export function pushPlace(): void {
 export const SIZE_128: u32 = 4;
 export const SIZE_128_ALIGNED: u32 = 5;
 
+/** Pushes the page of the last byte of an access to the address in local `ad`. */
+function pushLastPage(ad: u32, bytes: u32): void {
+  const wide = jit().wide;
+  get(ad);
+  if (bytes > 1) {
+    if (wide) i64c(bytes - 1);
+    else i32c(bytes - 1);
+    op(wide ? W.I64_ADD : W.I32_ADD);
+  }
+  if (wide) i64c(~0xfff);
+  else i32c(~0xfff);
+  op(wide ? W.I64_AND : W.I32_AND);
+}
+/** Compares the pages on the stack; alignment counts too where it must. */
+function samePage(ad: u32, s: u32): void {
+  const wide = jit().wide;
+  op(wide ? W.I64_EQ : W.I32_EQ);
+  if (s != SIZE_128_ALIGNED) return;
+  get(ad);
+  if (wide) op(W.I32_WRAP);
+  i32c(15);
+  op(W.I32_AND);
+  op(W.I32_EQZ);
+  op(W.I32_AND);
+}
+
 /**
  * Takes the linear address from the stack and leaves the operand's wasm address there. The fast path is the interpreter's; the slow one
  * returns 0 when the instruction faults or is the interpreter's business for another reason: the region is left before it.
  */
 export function access(s: u32, write: bool): void {
+  const j = jit();
+  const ad = j.wide ? L.AD64 : L.AD;
+  if (!j.pass) noteUse(j.key);
+  const slot = slotOf(j.key);
+  j.key = -1;
+  if (!slot) {
+    tee(ad);
+    look(s, write, 0);
+    return;
+  }
+  set(ad);
+  pushLastPage(ad, bytesOf(s));
+  get(pageLocal(slot, write));
+  samePage(ad, s);
+  hintedIf(W.I32, true);
+  get(ad);
+  if (j.wide) op(W.I32_WRAP);
+  get(addendLocal(slot, write));
+  op(W.I32_ADD);
+  op(W.ELSE);
+  pushLabel(PLAIN, 0);
+  get(ad);
+  look(s, write, slot);
+  popLabel();
+  op(W.END);
+}
+function bytesOf(s: u32): u32 { return s >= 4 ? 16 : 1 << s; }
+
+/** The same by the TLB, for the address on the stack and in its local; a page that is found goes into the slot. */
+function look(s: u32, write: bool, slot: u32): void {
   const wide = jit().wide;
   const ad = wide ? L.AD64 : L.AD;
-  const bytes: u32 = s >= 4 ? 16 : 1 << s;
-  tee(ad);
   if (wide) op(W.I32_WRAP);
   i32c(8);
   op(W.I32_SHR_U);
@@ -287,37 +344,19 @@ export function access(s: u32, write: bool): void {
   op(W.I32_ADD);
   tee(L.E);
   mem(wide ? W.I64_LOAD : W.I32_LOAD, 0);
-  get(ad);
-  if (wide) {
-    if (bytes > 1) {
-      i64c(bytes - 1);
-      op(W.I64_ADD);
-    }
-    i64c(~0xfff);
-    op(W.I64_AND);
-    op(W.I64_EQ);
-  } else {
-    if (bytes > 1) {
-      i32c(bytes - 1);
-      op(W.I32_ADD);
-    }
-    i32c(~0xfff);
-    op(W.I32_AND);
-    op(W.I32_EQ);
-  }
-  if (s == SIZE_128_ALIGNED) {
-    get(ad);
-    if (wide) op(W.I32_WRAP);
-    i32c(15);
-    op(W.I32_AND);
-    op(W.I32_EQZ);
-    op(W.I32_AND);
-  }
+  pushLastPage(ad, bytesOf(s));
+  samePage(ad, s);
   hintedIf(W.I32, true);
+  if (slot) {
+    get(L.E);
+    mem(W.I32_LOAD, 8);
+    set(L.E);
+    fillSlot(slot, write, ad);
+  }
   get(ad);
   if (wide) op(W.I32_WRAP);
   get(L.E);
-  mem(W.I32_LOAD, 8);
+  if (!slot) mem(W.I32_LOAD, 8);
   op(W.I32_ADD);
   op(W.ELSE);
   get(L.CPU);
@@ -332,6 +371,7 @@ export function access(s: u32, write: bool): void {
   bail(write ? Left.WRITE : Left.READ);
   popLabel(2);
   op(W.END);
+  clearSlots();
   get(L.H);
   op(W.END);
 }

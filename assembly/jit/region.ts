@@ -10,7 +10,7 @@ import { goesOn } from "./int-ops";
 import { compiled } from "./queue";
 import {
   CONTEXT_CALLEE, CONTEXT_DEPTH, CONTEXT_PARENT, CONTEXT_RETURN, MAX_CONTEXTS, MAX_NODES, MAX_PAGES, NODE_BLOCK, NODE_CONTEXT, NODE_DELTA,
-  NODE_FALL, NODE_HEADER, NODE_IDOM, NODE_PAGE, NODE_PAGE2, NODE_PATH, NODE_PLACE, NODE_TAKEN, NODE_WAYS, NO_NODE, ORDER, PAGE_DELTA, PAGE_LINES,
+  NODE_FALL, NODE_HEADER, NODE_IDOM, NODE_LOOP, NODE_PAGE, NODE_PAGE2, NODE_PATH, NODE_PLACE, NODE_TAKEN, NODE_WAYS, NO_NODE, ORDER, PAGE_DELTA, PAGE_LINES,
   PAGE_NUMBER, STACK, jit,
 } from "./state";
 
@@ -18,6 +18,8 @@ export const NONE: i32 = i32.MIN_VALUE;
 /** Calls within each other. */
 const MAX_DEPTH: u32 = 6;
 const NEAR: i64 = 0x4000_0000;
+/** Instructions of a loop that gets page slots. */
+const SMALL_LOOP: u32 = 24;
 
 // @ts-ignore: decorator
 @inline export function lastRecord(block: usize): Insn {
@@ -250,6 +252,7 @@ function dominate(): void {
   for (let k: u32 = 0; k < j.nodes; k++) {
     store<u8>(NODE_IDOM + k, NO_NODE);
     store<u8>(NODE_HEADER + k, 0);
+    store<u8>(NODE_LOOP + k, 0);
     store<u8>(NODE_WAYS + k, 0);
   }
   store<u8>(NODE_IDOM, 0);
@@ -282,9 +285,25 @@ function dominate(): void {
       }
       let d = from;
       while (placeOf(d) > placeOf(to)) d = <u32>load<u8>(NODE_IDOM + d);
-      if (d == to) store<u8>(NODE_HEADER + to, 1);
+      if (d == to) {
+        store<u8>(NODE_HEADER + to, 1);
+        noteLoop(to, p);
+      }
       else store<u8>(slot, NO_NODE);
     }
+  }
+}
+
+/** Marks everything that header `h` dominates up to position `last`, where an edge leads back, when it is a small loop. */
+function noteLoop(h: u32, last: u32): void {
+  let insns: u32 = 0;
+  for (let p = placeOf(h); p <= last; p++) insns += load<u16>(<usize>load<u32>(NODE_BLOCK + (<usize>load<u8>(ORDER + p) << 2)), BLOCK_COUNT);
+  if (insns > SMALL_LOOP) return;
+  for (let p = placeOf(h); p <= last; p++) {
+    const n = <u32>load<u8>(ORDER + p);
+    let d = n;
+    while (placeOf(d) > placeOf(h)) d = <u32>load<u8>(NODE_IDOM + d);
+    if (d == h) store<u8>(NODE_LOOP + n, 1);
   }
 }
 

@@ -364,6 +364,8 @@ export function forgetXmm(): void {
   j.xguard = 0;
 }
 
+/** How many locals `declareXmm` adds. */
+export function xmmLocals(): u32 { return xmmGroups() ? X.VECTORS + X.DOUBLES + X.SINGLES + X.WORDS + X.QUADS : 0; }
 /** How many groups of locals `declareXmm` adds. */
 // @ts-ignore: decorator
 @inline export function xmmGroups(): u32 { return jit().pass && !jit().xany ? 0 : X.GROUPS; }

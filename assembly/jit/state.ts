@@ -100,6 +100,8 @@ export class Jit {
   everDirty: u32; // registers that are written
   xused: u32; // the same for XMM registers
   xeverDirty: u32;
+  pageSlots: u32; // see page-slots.ts
+  key: i32; // index register of the address on the stack, -1: none
   xany: u32; // there is SSE code at all
   xguard: u32; // the guard of sse-reg.ts is used
   pass: u32;
@@ -170,6 +172,9 @@ export const POINTS: usize = JIT_BASE + 0x3f_0000;
 export const MAX_POINTS: u32 = 512;
 export const NODE_XDIRTY_IN: usize = JIT_BASE + 0x5000; // u32
 export const NODE_XDIRTY_GEN: usize = JIT_BASE + 0x5400; // u32, bit 31: cleaned
+export const NODE_LOOP: usize = JIT_BASE + 0x5800; // u8: lies in a small loop
+export const SLOT_USES: usize = JIT_BASE + 0x5900; // u8 by index register
+export const SLOT_OF: usize = JIT_BASE + 0x5910; // u8 by index register: its page slot + 1
 export const ENTRIES: usize = JIT_BASE + 0x3a00; // u32 by function of the batch: its entry block
 export const ENTRY_SLOTS: usize = JIT_BASE + 0x3b00; // u32 by function of the batch: its table slot, 0 when it is not wanted any more
 export const HINT_ENDS: usize = JIT_BASE + 0x3c00; // u32 by function of the batch: where its hints end

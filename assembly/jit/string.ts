@@ -7,6 +7,7 @@ import { loadRegisters } from "./emit";
 import { flagsInMemory, spillFlags } from "./flags";
 import { PLAIN, bail, exitTo, popLabel, pushLabel } from "./flow";
 import { Fn, L, dirtyReg, spillRegisters } from "./operands";
+import { clearSlots } from "./page-slots";
 import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, op, tee } from "./wasm";
 
@@ -26,6 +27,7 @@ export function emitRepeated(i: Insn): bool {
   tee(L.X);
   for (let r: u32 = 0; r < 8; r++) if ((changed >> r) & 1) dirtyReg(r);
   loadRegisters(changed);
+  clearSlots();
   if (compares) flagsInMemory();
   hintedIf(W.VOID, false);
   pushLabel(PLAIN, 0);
