@@ -1,7 +1,7 @@
 // Page walks: SDM vol. 3, 4.3 (32-bit), 4.4 (PAE), 4.5 (4-level). One walker over the entry type.
-import { Cpu, CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, EFER_LMA, EFER_NXE } from "../cpu/state";
+import { Cpu, NO_MISS, CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, EFER_LMA, EFER_NXE } from "../cpu/state";
 import { pageFault } from "../cpu/fault";
-import { readPhys, writePhys } from "./physical";
+import { hostOf, readPhys, writePhys } from "./physical";
 
 // Access kinds; also bits of the page-fault error code.
 export const WRITE: u32 = 2;
@@ -57,6 +57,11 @@ function walkLevels<E>(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
     const pdpte = wide && !long && level == 3;
     const slot = pdpte ? (lin >> 30) & 3 : (lin >> shift) & (((<u64>1) << bits) - 1);
     where = (table + slot * sizeof<E>()) & a20;
+    if (probe && !hostOf(where)) {
+      // a table in a device: only the access itself may read it
+      cpu.missCode = NO_MISS;
+      return ~0;
+    }
     entry = <u64>readPhys<E>(cpu, where);
     if (!(entry & P)) {
       if (probe) return missed(cpu, lin, code);
