@@ -39,7 +39,8 @@ export interface NetbootPlan {
 
 const IPXE_PLACES = ['/usr/lib/ipxe/undionly.kpxe', '/usr/share/ipxe/undionly.kpxe', '/usr/lib/ipxe/undionly.kkpxe', '/usr/share/ipxe/undionly.kkpxe'];
 const IPXE_NAME = 'undionly.kpxe';
-const DEFAULT_CMDLINE = 'console=ttyS0 panic=-1';
+/** Of a kernel without words of its own. */
+export const DEFAULT_CMDLINE = 'console=ttyS0 panic=-1';
 const LOADERS = /^(?:l?pxelinux\.0|undionly\.k?k?pxe|ipxe\.pxe|core\.0|grub.*\.0|.*\.kpxe|.*\.0)$/;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+)$/;
 

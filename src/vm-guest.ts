@@ -8,7 +8,7 @@ import { configError, type DiskOptions, type VMConfig, type VMOptions } from './
 import type { BlockBackend } from './host/backends/backend.js';
 import { OverlayBlock, RawFileBlock } from './host/backends/block.js';
 import { FileBytes } from './host/backends/file-bytes.js';
-import type { Arch } from './host/boot/linux.js';
+import { type Arch, isRealModeKernel } from './host/boot/linux.js';
 import { type BootOptions, protocolOf } from './host/boot/load.js';
 import type { GuestImage } from './image/resolve.js';
 
@@ -76,7 +76,7 @@ const prepareKernel = async (path: string, config: VMConfig, options: VMOptions)
   const isLinux = loaded.format === 'bzimage' || (loaded.format === 'elf' && protocolOf(loaded.bytes) !== 'multiboot');
   let initrd: Uint8Array | undefined;
   if (config.initrd !== undefined) initrd = isLinux ? (await loadInitrd(config.initrd)).bytes : await readUserFile(config.initrd, 'module', options.signal);
-  let cmdline = config.append ?? (isLinux ? DEFAULT_CMDLINE : '');
+  let cmdline = config.append ?? (isLinux && !isRealModeKernel(loaded.bytes) ? DEFAULT_CMDLINE : '');
   if (config.agent) {
     if (!isLinux) throw configError(`commands cannot be run in ${path}: it is no Linux kernel`, 'leave the command out');
     const arch = config.arch ?? (await kernelArch(loaded.bytes, loaded.vmlinux));

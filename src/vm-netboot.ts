@@ -1,8 +1,9 @@
 // Booting a machine from the network inside the process: the servers on its wire, the ROM in its firmware, and what became of it.
 import { FileTree } from './host/backends/file-tree.js';
 import { Prng, type Seed } from './host/backends/entropy.js';
-import type { NetbootPlan } from './config-netboot.js';
+import { DEFAULT_CMDLINE, type NetbootPlan } from './config-netboot.js';
 import type { Clock } from './host/clock.js';
+import { isRealModeKernel } from './host/boot/linux.js';
 import type { KernelBoot } from './host/boot/load.js';
 import type { Firmware } from './host/firmware/bios.js';
 import type { Machine } from './host/machine.js';
@@ -142,7 +143,9 @@ export class NetbootClient {
 
   async #kernel({ kernel, initrd }: RomKernel): Promise<KernelBoot> {
     const made = (await this.#options.prepareKernel?.(kernel)) ?? { kernel };
-    return { kind: 'kernel', ...made, initrd: initrd.length === 0 ? undefined : joined(initrd), cmdline: this.#options.cmdline, name: 'the kernel from the network' };
+    // iPXE takes its command line for a script.
+    const cmdline = this.#options.cmdline === DEFAULT_CMDLINE && isRealModeKernel(kernel) ? '' : this.#options.cmdline;
+    return { kind: 'kernel', ...made, initrd: initrd.length === 0 ? undefined : joined(initrd), cmdline, name: 'the kernel from the network' };
   }
 }
 

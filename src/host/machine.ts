@@ -9,9 +9,9 @@ import { type AcpiConfig, buildAcpiTables } from './boot/acpi-tables.js';
 import { BootMemory } from './boot/boot-memory.js';
 import { firmwareMemoryTypes } from './boot/cpu-setup.js';
 import { EBDA, LOW_END, MIN_RAM_BYTES } from './boot/e820.js';
-import type { Arch, BootReport } from './boot/linux.js';
+import { type Arch, type BootReport, loadRealMode } from './boot/linux.js';
 import { firmwareFiles } from './boot/firmware-files.js';
-import { bootKernel, type BootOptions, bootSector, type KernelBoot, type RomBoot } from './boot/load.js';
+import { bootKernel, type BootOptions, bootSector, type KernelBoot, type RomBoot, wantsFirmware } from './boot/load.js';
 import { planRom } from './boot/rom.js';
 import { buildSmbios, type SmbiosConfig, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
@@ -173,7 +173,7 @@ export class Machine {
     this.clock.onArm = atNs => this.#timerArmed(atNs);
     this.clock.onPass = ns => this.#pass(ns);
     const { serial = [], disks = [], rng, nics = [] } = options;
-    const isFirmware = options.boot.kind === 'firmware';
+    const isFirmware = wantsFirmware(options.boot);
     const share = isFirmware && serial.length > 0 ? new SerialShare(serial[0]) : undefined;
     this.board = new PcBoard({
       clock: this.clock,
@@ -216,8 +216,8 @@ export class Machine {
       onReset: cause => this.#requestReset(cause),
       onDebugExit: code => this.#end({ reason: 'debug-exit', code }),
     });
-    if (options.boot.kind === 'firmware') {
-      this.firmware = this.#createFirmware(options.boot.order, share);
+    if (isFirmware) {
+      this.firmware = this.#createFirmware(options.boot.kind === 'firmware' ? options.boot.order : [], share);
       options.onFirmware?.(this.firmware, this);
     }
     this.#paced = this.#pacedMachine();
@@ -569,7 +569,7 @@ export class Machine {
       this.board.firmwareInit();
       firmwareMemoryTypes(cpu, PCI_HOLE);
       const rsdp = this.#writeFirmwareTables(memory);
-      if (boot.kind === 'firmware') this.boot = this.#startFirmware();
+      if (boot.kind === 'firmware' || wantsFirmware(boot)) this.boot = this.#startFirmware(memory, boot);
       else this.boot = boot.kind === 'sector' ? bootSector(memory, cpu, boot) : bootKernel(memory, cpu, boot, { rsdp, arch: this.#arch });
     }
     this.core.updateMode(0);
@@ -623,9 +623,16 @@ export class Machine {
     return firmware;
   }
 
-  #startFirmware(): BootReport {
+  #startFirmware(memory: BootMemory, boot: BootOptions): BootReport {
+    const { position } = this.firmware!.boot;
     this.firmware!.start(this.core.ram);
     this.core.protectRom(FIRMWARE_ROM.start, FIRMWARE_ROM.length);
+    if (boot.kind === 'kernel' || boot.kind === 'linux') {
+      const { segment, setup, sp } = loadRealMode(memory, boot);
+      const name = boot.name ?? 'the kernel';
+      this.firmware!.boot.startWith({ name: 'kernel', title: name, boot: () => ({ segment, offset: 0, ds: setup, es: setup, ss: setup, sp }) }, position);
+      return { protocol: 'linux-real', entry: segment * 16 };
+    }
     return { protocol: 'firmware', entry: FIRMWARE_ROM.start };
   }
 

@@ -51,6 +51,17 @@ describe.skipIf(missing(PACKAGES).length > 0)(`netboot boot --rom (needs the Deb
   });
 });
 
+const LKRN = '/boot/ipxe.lkrn';
+describe.skipIf(!existsSync(LKRN))('ipxe.lkrn as a kernel (needs the Debian package ipxe)', { timeout: 300_000 }, () => {
+  it('the BIOS starts it, it drives the card itself and gives up in the end', async () => {
+    const model = 'rtl8139';
+    const { code, stdout, stderr } = await cli(['netboot', 'boot', '--kernel', LKRN, '--append', 'dhcp && echo on ${net0/ip} by ${net0/chip} && exit', '--nic-model', model, '-m', '64M', '-T', '60s', '-v']);
+    expect(stdout).toMatch(new RegExp(`Booting from the kernel from the network\\.[^]*iPXE initialising devices\\.\\.\\.ok[^]*on 10\\.0\\.2\\.15 by ${model}[^]*No bootable device`));
+    expect(stderr).toContain('the guest halted its CPU');
+    expect(code).toBe(255);
+  });
+});
+
 describe.each(Object.keys(FIRMWARES))("iPXE's ROMs under %s", { timeout: 300_000 }, firmware => {
   const { options, needs } = FIRMWARES[firmware];
   const absent = missing({ ...PACKAGES, ...needs });

@@ -17,6 +17,7 @@ const LOADFLAGS = 0x211;
 const CODE32_START = 0x214;
 const RAMDISK_IMAGE = 0x218;
 const RAMDISK_SIZE = 0x21c;
+const HEAP_END_PTR = 0x224;
 const CMD_LINE_PTR = 0x228;
 const INITRD_ADDR_MAX = 0x22c;
 const KERNEL_ALIGNMENT = 0x230;
@@ -36,6 +37,7 @@ const E820_TABLE = 0x2d0;
 
 const HDRS = 0x5372_6448;
 const LOADED_HIGH = 0x01;
+const CAN_USE_HEAP = 0x80;
 const XLF_KERNEL_64 = 0x01;
 const LOADER_UNDEFINED = 0xff;
 const OLD_CMD_LINE = 0xa33f;
@@ -50,6 +52,9 @@ const PAGE_TABLES = 0x9_1000;
 const GDT = 0x9_8000;
 const CMDLINE = 0x9_9000;
 const CMDLINE_END = 0x9_f000;
+/** In the segment of the setup code: room for it, and the end of heap and stack. */
+const REAL_SETUP_BYTES = 0x8000;
+const REAL_STACK = 0x9000;
 
 const DEFAULT_INITRD_MAX = 0x37ff_ffff;
 const DEFAULT_CMDLINE_BYTES = 255;
@@ -74,7 +79,7 @@ export interface LinuxBoot {
 
 /** What the boot protocol chose, for the log. */
 export interface BootReport {
-  protocol: 'linux-64' | 'linux-32' | 'linux-stub-64' | 'linux-stub-32' | 'pvh' | 'multiboot' | 'rom' | 'sector' | 'firmware';
+  protocol: 'linux-64' | 'linux-32' | 'linux-real' | 'linux-stub-64' | 'linux-stub-32' | 'pvh' | 'multiboot' | 'rom' | 'sector' | 'firmware';
   entry: number;
 }
 
@@ -100,6 +105,9 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 /** Whether a file is a Linux kernel image for x86, by its boot sector and header magic. */
 export const isBzImage = (bytes: Uint8Array): boolean =>
   bytes.length > 0x268 && bytes[BOOT_FLAG] === 0x55 && bytes[BOOT_FLAG + 1] === 0xaa && viewOf(bytes).getUint32(HEADER_MAGIC, true) === HDRS;
+
+/** Whether a kernel image has no 32-bit entry and wants a BIOS: ipxe.lkrn. */
+export const isRealModeKernel = (bytes: Uint8Array): boolean => isBzImage(bytes) && viewOf(bytes).getUint16(VERSION, true) >= 0x200 && (bytes[LOADFLAGS] & LOADED_HIGH) !== 0 && viewOf(bytes).getUint32(CODE32_START, true) === 0;
 
 /** Reads the setup header. Throws ERR_VMLET_IMAGE_FORMAT when the file is no kernel or is truncated, ERR_VMLET_IMAGE_ARCH when it is not for x86. */
 export const parseSetupHeader = (bytes: Uint8Array, name = 'kernel'): SetupHeader => {
@@ -211,6 +219,23 @@ const enterStub = (memory: BootMemory, cpu: CpuRecord, boot: LinuxBoot, header: 
   const entry = long ? load + STUB_64_ENTRY : load;
   enter(memory, cpu, entry, long);
   return { protocol: long ? 'linux-stub-64' : 'linux-stub-32', entry };
+};
+
+/** Loads a kernel for the real-mode boot protocol, "Running the kernel" in boot.rst; returns where it begins, with DS, ES and SS at the segment of its setup code. */
+export const loadRealMode = (memory: BootMemory, boot: LinuxBoot): { segment: number; setup: number; sp: number } => {
+  const name = boot.name ?? 'kernel';
+  const header = parseSetupHeader(boot.kernel, name);
+  if (header.payloadAt > REAL_SETUP_BYTES) throw new VmletError('ERR_VMLET_IMAGE_FORMAT', `${name}: setup code of ${header.payloadAt} bytes; there is room for ${REAL_SETUP_BYTES}`);
+  const end = HIGH_START + header.payloadBytes;
+  if (end > memory.size) throw tooLittleMemory(name, end, memory.size);
+  memory.write(ZERO_PAGE, boot.kernel.subarray(0, header.payloadAt));
+  memory.write(HIGH_START, boot.kernel.subarray(header.payloadAt));
+  memory.u8(ZERO_PAGE + TYPE_OF_LOADER, LOADER_UNDEFINED);
+  memory.u8(ZERO_PAGE + LOADFLAGS, boot.kernel[LOADFLAGS] | CAN_USE_HEAP);
+  memory.u16(ZERO_PAGE + HEAP_END_PTR, REAL_STACK - 0x200);
+  writeCommandLine(memory, boot.cmdline ?? '', header);
+  if (boot.initrd !== undefined && boot.initrd.length > 0) placeInitrd(memory, boot.initrd, header.initrdMax, { start: HIGH_START, end });
+  return { segment: (ZERO_PAGE >>> 4) + 0x20, setup: ZERO_PAGE >>> 4, sp: REAL_STACK };
 };
 
 const enter = (memory: BootMemory, cpu: CpuRecord, entry: number, long: boolean): void => {

@@ -2,7 +2,7 @@ import type { CpuRecord } from '../core.js';
 import type { BootMemory } from './boot-memory.js';
 import type { ByteSource } from './byte-source.js';
 import { isElf, parseElf, pvhEntry } from './elf.js';
-import { type Arch, bootLinux, type BootReport, isBzImage } from './linux.js';
+import { type Arch, bootLinux, type BootReport, isBzImage, isRealModeKernel } from './linux.js';
 import { bootMultiboot, findMultibootHeader, type MultibootModule } from './multiboot.js';
 import { bootPvh } from './pvh.js';
 import { enterReal } from './cpu-setup.js';
@@ -46,6 +46,9 @@ export interface FirmwareBoot {
 }
 
 export type BootOptions = KernelBoot | RomBoot | SectorBoot | FirmwareBoot;
+
+/** Whether the built-in BIOS starts it: what looks for something to boot, and kernels that are real-mode programs. */
+export const wantsFirmware = (boot: BootOptions): boolean => boot.kind === 'firmware' || ((boot.kind === 'kernel' || boot.kind === 'linux') && isRealModeKernel(boot.kernel));
 
 /** The protocol for a kernel file of kind `kernel`. */
 export const protocolOf = (kernel: Uint8Array): 'linux' | 'pvh' | 'multiboot' => {

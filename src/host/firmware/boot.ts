@@ -27,6 +27,7 @@ export class BootServices {
   readonly #roms: BootSource[] = [];
   readonly #order: readonly string[];
   readonly #print: (text: string) => void;
+  #first: BootSource | undefined;
   #queue: BootSource[] = [];
   #next = 0;
   #failed = false;
@@ -53,6 +54,7 @@ export class BootServices {
   reset(): void {
     this.#next = 0;
     this.#queue = [];
+    this.#first = undefined;
     this.#failed = false;
   }
 
@@ -61,10 +63,22 @@ export class BootServices {
     return this.#failed;
   }
 
+  /** How many devices of the order were tried. */
+  get position(): number {
+    return this.#next;
+  }
+
+  /** The next start is with this source, once; when it gives up, the order goes on behind `position`. */
+  startWith(source: BootSource, position: number): void {
+    this.#first = source;
+    this.#next = position;
+  }
+
   /** INT 19h: from the first device on. */
   start(call: FirmwareCall, stop: JumpTarget): Generator<Ready, void, void> {
-    this.#next = 0;
-    this.#queue = [];
+    if (this.#first === undefined) this.#next = 0;
+    this.#queue = this.#first === undefined ? [] : [this.#first];
+    this.#first = undefined;
     return this.proceed(call, stop);
   }
 

@@ -21,6 +21,7 @@ export interface JumpTarget {
   cx?: number;
   dx?: number;
   di?: number;
+  ds?: number;
   es?: number;
   /** Data segments reach 4 GB ("big real mode"), or 64 KB; as they do when not given. */
   bigReal?: boolean;
@@ -163,7 +164,7 @@ export class FirmwareCall {
     this.cpu.set32('rsp', target.sp ?? BOOT_STACK);
     this.cpu.set32('ssSel', target.ss ?? 0);
     this.cpu.set64('ssBase', BigInt((target.ss ?? 0) << 4));
-    this.setSegment('ds', 0);
+    this.setSegment('ds', target.ds ?? 0);
     this.setSegment('es', target.es ?? 0);
     this.eax = target.ax ?? 0;
     this.ebx = target.bx ?? 0;
