@@ -1,11 +1,14 @@
 // iPXE's ROMs of Debian's package ipxe-qemu on each card: DHCP, a script and a loader by TFTP, a kernel.
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { VM, type VMOptions } from '../../src/index.js';
 import { plain } from '../../src/vm-serial.js';
 import { cli } from '../support/cli.js';
-import { scratchFolder } from './guest-support.js';
+import { hasTool, scratchFolder } from './guest-support.js';
 
 const SEABIOS = '/usr/share/seabios/bios-256k.bin';
 const ROMS = '/usr/lib/ipxe/qemu';
@@ -77,5 +80,32 @@ describe.each(Object.keys(FIRMWARES))("iPXE's ROMs under %s", { timeout: 300_000
     expect(said).toMatch(new RegExp(`the script runs on 10\\.0\\.2\\.15 ${MAC} ${chip} .*big : 300000 bytes .*PXELINUX .* Loading memtest\\.\\.\\. ok`));
     expect(vm.netboot!.story.join('\n')).toMatch(/REQUEST: served[^]*RRQ boot\.ipxe: served[^]*RRQ pxelinux\.0: served[^]*RRQ pxelinux\.cfg\/default: served[^]*RRQ memtest: served/);
     expect(log).toEqual([]);
+  });
+
+  const UNDIONLY = '/usr/lib/ipxe/undionly.kpxe';
+  const lacking = [...absent, ...missing({ ipxe: UNDIONLY, 'grub-pc-bin': '/usr/lib/grub/i386-pc/pxe.mod' }), ...(hasTool('grub-mkimage') ? [] : ['grub-common'])];
+  it.skipIf(lacking.length > 0)(`a script by HTTP, another iPXE on the first one's UNDI, and GRUB on the second one's${lacking.length === 0 ? '' : ` (needs the Debian packages ${lacking.join(', ')})`}`, async () => {
+    const tree = join(folder, firmware);
+    mkdirSync(join(tree, 'boot/grub'), { recursive: true });
+    copyFileSync(UNDIONLY, join(tree, 'undionly.kpxe'));
+    execFileSync('grub-mkimage', ['-O', 'i386-pc-pxe', '-o', join(tree, 'core.0'), '-p', '(pxe)/boot/grub', 'pxe', 'tftp', 'normal', 'configfile', 'echo', 'halt', 'net', 'boot']);
+    writeFileSync(join(tree, 'boot/grub/grub.cfg'), 'echo hello from grub on $net_default_ip .\nhalt\n');
+    const script = '#!ipxe\necho the script runs on ${net0/chip}\niseq ${net0/chip} undionly && chain tftp://${next-server}/core.0 ||\nchain tftp://${next-server}/undionly.kpxe\n';
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      response.end(script);
+    });
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const bios = typeof options.bios === 'string' ? ['--bios', options.bios] : [];
+      const { code, stdout } = await cli(['netboot', 'boot', ...bios, '--rom', join(ROMS, 'pxe-e1000.rom'), '--nic-model', 'e1000', '--tftp', tree, '--http', `http://127.0.0.1:${port}/boot.ipxe`, '-m', '64M', '-T', '60s']);
+      expect(stdout).toMatch(/the script runs on 82540em[^]*PXE->EB: !PXE at[^]*UNDI device is PCI 00:0\d\.0[^]*the script runs on undionly[^]*Welcome to GRUB![^]*hello from grub on 10\.0\.2\.15/);
+      expect(asked).toEqual(['/boot.ipxe', '/boot.ipxe']);
+      expect(code).toBe(0);
+    } finally {
+      server.close();
+    }
   });
 });

@@ -98,9 +98,9 @@ describe.skipIf(!hasCore)('boot loaders through the PXE ROM', () => {
   it("ipxe.lkrn, loaded by pxelinux.0: drives the card itself, does what its command line says and returns", async ctx => {
     const missing = syslinux ?? ipxe;
     if (missing) return ctx.skip(missing);
-    const script = 'dhcp && echo the command line runs on ${net0/ip} && imgfetch tftp://10.0.2.2/big && imgstat && exit';
+    const words = 'dhcp && echo the command line runs on ${net0/ip} && chain tftp://10.0.2.2/boot.ipxe';
     const { text, reason } = await run({
-      ...pxelinux('pxelinux.0', `DEFAULT x\nLABEL x\n KERNEL ipxe.lkrn\n APPEND ${script}\n`, [['ipxe.lkrn', read('/usr/lib/ipxe/ipxe.lkrn')], ['big', patternBytes(300_000)]]),
+      ...pxelinux('pxelinux.0', `DEFAULT x\nLABEL x\n KERNEL ipxe.lkrn\n APPEND ${words}\n`, [['ipxe.lkrn', read('/usr/lib/ipxe/ipxe.lkrn')], ['boot.ipxe', '#!ipxe\nimgfetch big && imgstat\nexit\n'], ['big', patternBytes(300_000)]]),
       model: 'e1000',
     });
     expect(text.replace(/\s+/g, ' ')).toMatch(/Loading ipxe\.lkrn\.\.\. ok .*iPXE initialising devices\.\.\.ok .*the command line runs on 10\.0\.2\.15 .*big : 300000 bytes/);
