@@ -9,7 +9,9 @@ import { E1000Phy } from './e1000-phy.js';
 import * as R from './e1000-registers.js';
 import { CMD_RS, E1000Transmitter, initialTx, TX_DD, type TxState } from './e1000-transmit.js';
 import { Microwire, type MicrowireState } from './microwire.js';
+import { E1000Statistics } from './e1000-statistics.js';
 import { checkFrame } from './receive-checks.js';
+import { FCS_BYTES, FrameFifo, isBroadcast, MAC_BYTES, MIN_FRAME_BYTES, padded } from './wire.js';
 
 const VENDOR_INTEL = 0x8086;
 const DEVICE_82540EM = 0x100e;
@@ -17,11 +19,7 @@ const IO_BYTES = 64;
 const IO_ADDRESS = 0;
 const IO_DATA = 4;
 const MEMORY_REGION = 0;
-const MAC_BYTES = 6;
 const DESCRIPTOR_BYTES = 16;
-const MIN_WIRE_BYTES = 60;
-const FCS_BYTES = 4;
-const MIN_FRAME_BYTES = 14;
 const STANDARD_BYTES = 1518;
 const MAX_FRAME_BYTES = 16_384;
 const ITR_UNIT_NS = 256;
@@ -29,8 +27,6 @@ const ITR_UNIT_NS = 256;
 const REGISTERS_END = 0x6000;
 const ADDRESSES = 16;
 const ADDRESS_VALID = 0x8000_0000;
-/** Frames that wait for descriptors. Wires here have no speed of their own: this stands for the packet buffer and a partner that heeds pauses. */
-const FIFO_BYTES = 1 << 20;
 
 // Receive descriptors, 3.2.3.
 const RX_DD = 0x01;
@@ -98,13 +94,13 @@ export class E1000 extends PciDevice<E1000State> {
   readonly #descriptor = new Uint8Array(DESCRIPTOR_BYTES);
   readonly #fields = new DataView(this.#descriptor.buffer);
   readonly #words = new Uint32Array(REGISTERS_END / 4);
+  readonly #statistics = new E1000Statistics(this.#words);
+  readonly #waiting = new FrameFifo();
   #icr = 0;
   #ims = 0;
   #ioAddress = 0;
   #nextInterruptNs = 0;
   #asserted = false;
-  #waiting: Uint8Array[] = [];
-  #waitingBytes = 0;
   #sending = false;
 
   constructor(options: E1000Options) {
@@ -128,7 +124,7 @@ export class E1000 extends PciDevice<E1000State> {
     this.#tx = new E1000Transmitter({
       read: (phys, into) => memory.read(phys, into),
       send: frame => this.#send(frame),
-      segmented: () => this.#count(R.STAT_TSCTC),
+      segmented: () => this.#statistics.count(R.STAT_TSCTC),
       guestError: message => this.#error(message),
     });
     port.onFrame = frame => this.#receive(frame);
@@ -191,7 +187,7 @@ export class E1000 extends PciDevice<E1000State> {
       case R.IMC: return 0;
       case R.WUS: return 0;
     }
-    if (register >= R.STATISTICS && register < R.STATISTICS_END) return this.#takeStatistic(register);
+    if (register >= R.STATISTICS && register < R.STATISTICS_END) return this.#statistics.take(register);
     if (register >= R.PBM) return 0;
     if (!this.#isPlain(register)) this.#error(`register ${register.toString(16)}h`);
     return register < REGISTERS_END ? this.#get(register) : 0;
@@ -320,35 +316,6 @@ export class E1000 extends PciDevice<E1000State> {
     this.setIntx(wanted);
   }
 
-  // Statistics (13.7): they stop at all ones and are cleared by reading.
-
-  #count(statistic: number, by = 1): void {
-    const at = (R.STATISTICS + statistic) >> 2;
-    this.#words[at] = Math.min(this.#words[at] + by, 0xffff_ffff);
-  }
-
-  #countBytes(statistic: number, by: number): void {
-    const at = (R.STATISTICS + statistic) >> 2;
-    const sum = this.#words[at] + by;
-    this.#words[at] = sum;
-    if (sum > 0xffff_ffff) this.#words[at + 1]++;
-  }
-
-  #countSize(first: number, bytes: number): void {
-    const bucket = bytes <= 64 ? 0 : bytes < 128 ? 1 : bytes < 256 ? 2 : bytes < 512 ? 3 : bytes < 1024 ? 4 : 5;
-    this.#count(first + 4 * bucket);
-  }
-
-  #takeStatistic(register: number): number {
-    const value = this.#get(register);
-    const low = register - R.STATISTICS;
-    // The halves of 64-bit counters: reading the upper one clears both.
-    if (WIDE.has(low)) return value;
-    this.#set(register, 0);
-    if (WIDE.has(low - 4)) this.#set(register - 4, 0);
-    return value;
-  }
-
   // Transmission
 
   #transmit(): void {
@@ -393,17 +360,17 @@ export class E1000 extends PciDevice<E1000State> {
   }
 
   #send(frame: Uint8Array): void {
-    const padded = frame.length < MIN_WIRE_BYTES && (this.#get(R.TCTL) & R.TCTL_PSP) !== 0 ? pad(frame) : frame;
-    const bytes = padded.length + FCS_BYTES;
-    this.#count(R.STAT_GPTC);
-    this.#count(R.STAT_TPT);
-    this.#countBytes(R.STAT_GOTCL, bytes);
-    this.#countBytes(R.STAT_TOTL, bytes);
-    this.#countSize(R.STAT_PTC64, bytes);
-    if (isBroadcast(padded)) this.#count(R.STAT_BPTC);
-    else if (padded[0] & 1) this.#count(R.STAT_MPTC);
-    if ((this.#get(R.RCTL) & R.RCTL_LBM) !== 0 || this.#phy.loopback) this.#accept(padded);
-    else if (this.#linkUp) this.#port.send(padded);
+    const wire = this.#get(R.TCTL) & R.TCTL_PSP ? padded(frame) : frame;
+    const bytes = wire.length + FCS_BYTES;
+    this.#statistics.count(R.STAT_GPTC);
+    this.#statistics.count(R.STAT_TPT);
+    this.#statistics.countBytes(R.STAT_GOTCL, bytes);
+    this.#statistics.countBytes(R.STAT_TOTL, bytes);
+    this.#statistics.countSize(R.STAT_PTC64, bytes);
+    if (isBroadcast(wire)) this.#statistics.count(R.STAT_BPTC);
+    else if (wire[0] & 1) this.#statistics.count(R.STAT_MPTC);
+    if ((this.#get(R.RCTL) & R.RCTL_LBM) !== 0 || this.#phy.loopback) this.#accept(wire);
+    else if (this.#linkUp) this.#port.send(wire);
   }
 
   // Reception
@@ -416,30 +383,28 @@ export class E1000 extends PciDevice<E1000State> {
   #accept(frame: Uint8Array): void {
     const rctl = this.#get(R.RCTL);
     if ((rctl & R.RCTL_EN) === 0) return;
-    const wire = frame.length < MIN_WIRE_BYTES ? pad(frame) : frame;
+    const wire = padded(frame);
     const bytes = wire.length + FCS_BYTES;
-    this.#count(R.STAT_TPR);
-    this.#countBytes(R.STAT_TORL, bytes);
+    this.#statistics.count(R.STAT_TPR);
+    this.#statistics.countBytes(R.STAT_TORL, bytes);
     if (!this.#wants(wire, rctl)) return;
     const tagged = isTagged(wire, this.#get(R.VET)) ? 4 : 0;
     if (bytes > STANDARD_BYTES + tagged && (rctl & R.RCTL_LPE) === 0) {
-      this.#count(R.STAT_ROC);
+      this.#statistics.count(R.STAT_ROC);
       return;
     }
-    if (this.#waitingBytes + wire.length > FIFO_BYTES) {
-      this.#count(R.STAT_MPC);
+    if (!this.#waiting.push(wire)) {
+      this.#statistics.count(R.STAT_MPC);
       this.#raise(R.INT_RXO);
       return;
     }
-    this.#count(R.STAT_GPRC);
-    this.#countBytes(R.STAT_GORCL, bytes);
-    this.#countSize(R.STAT_PRC64, bytes);
-    if (isBroadcast(wire)) this.#count(R.STAT_BPRC);
-    else if (wire[0] & 1) this.#count(R.STAT_MPRC);
-    this.#waiting.push(wire);
-    this.#waitingBytes += wire.length;
+    this.#statistics.count(R.STAT_GPRC);
+    this.#statistics.countBytes(R.STAT_GORCL, bytes);
+    this.#statistics.countSize(R.STAT_PRC64, bytes);
+    if (isBroadcast(wire)) this.#statistics.count(R.STAT_BPRC);
+    else if (wire[0] & 1) this.#statistics.count(R.STAT_MPRC);
     this.#deliver();
-    if (this.#waiting.length > 0) this.#count(R.STAT_RNBC);
+    if (this.#waiting.length > 0) this.#statistics.count(R.STAT_RNBC);
   }
 
   /** Address and VLAN filters (10.3 and 9.3). */
@@ -473,20 +438,11 @@ export class E1000 extends PciDevice<E1000State> {
       this.#error('receive ring index outside the ring');
       return;
     }
-    let done = 0;
-    let short = false;
-    for (const frame of this.#waiting) {
-      if (!this.#fill(frame, rctl, count)) {
-        short = true;
-        break;
-      }
-      done++;
-    }
-    for (const frame of this.#waiting.splice(0, done)) this.#waitingBytes -= frame.length;
+    const done = this.#waiting.drain(frame => this.#fill(frame, rctl, count));
     let causes = done > 0 ? R.INT_RXT0 : 0;
     const free = this.#freeDescriptors(count);
     if (free * (2 << ((rctl >>> 8) & 3)) <= count) causes |= R.INT_RXDMT0;
-    if (short && done === 0) causes |= R.INT_RXO;
+    if (this.#waiting.length > 0 && done === 0) causes |= R.INT_RXO;
     if (causes !== 0) this.#raise(causes);
   }
 
@@ -557,8 +513,7 @@ export class E1000 extends PciDevice<E1000State> {
     this.#icr = this.#ims = this.#ioAddress = 0;
     this.#nextInterruptNs = 0;
     this.#throttle.disarm();
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#waiting.clear();
     this.#eeprom.reset();
     this.#tx.reset();
     this.#updateIrq();
@@ -583,7 +538,7 @@ export class E1000 extends PciDevice<E1000State> {
       linkUp: this.#phy.link,
       microwire: { ...this.#eeprom.state },
       tx: structuredClone({ ...tx, data: data.subarray(0, tx.bytes).slice() }),
-      waiting: this.#waiting.map(frame => frame.slice()),
+      waiting: this.#waiting.save(),
     };
   }
 
@@ -603,8 +558,7 @@ export class E1000 extends PciDevice<E1000State> {
     const data = new Uint8Array(this.#tx.state.data.length);
     data.set(tx.data.subarray(0, data.length));
     this.#tx.state = { ...tx, data, bytes: Math.min(tx.bytes, data.length) };
-    this.#waiting = state.waiting.map(frame => frame.slice());
-    this.#waitingBytes = this.#waiting.reduce((sum, frame) => sum + frame.length, 0);
+    this.#waiting.restore(state.waiting);
     this.#asserted = false;
     this.#throttle.disarm();
     this.#updateIrq();
@@ -618,18 +572,9 @@ export class E1000 extends PciDevice<E1000State> {
 
 /** Registers that the device keeps in its words beside the plain ones. */
 const KEPT: ReadonlySet<number> = new Set([R.CTRL, R.EERD, R.MDIC, R.ITR, R.RCTL, R.RXCW, R.TCTL, R.RDH, R.RDT, R.TDH, R.TDT]);
-const WIDE: ReadonlySet<number> = new Set([R.STAT_GORCL, R.STAT_GOTCL, R.STAT_TORL, R.STAT_TOTL]);
 
 const isTable = (register: number): boolean =>
   (register >= R.MTA && register < R.RA_END) || (register >= R.VFTA && register < R.VFTA_END) || (register >= R.WUPL && register < R.WUPM + 0x80) || (register >= R.FFLT && register < R.FFLT + 0x20);
-
-const pad = (frame: Uint8Array): Uint8Array => {
-  const padded = new Uint8Array(MIN_WIRE_BYTES);
-  padded.set(frame);
-  return padded;
-};
-
-const isBroadcast = (frame: Uint8Array): boolean => frame[0] === 255 && frame[1] === 255 && frame[2] === 255 && frame[3] === 255 && frame[4] === 255 && frame[5] === 255;
 
 const isTagged = (frame: Uint8Array, type: number): boolean => type !== 0 && frame.length >= 18 && ((frame[12] << 8) | frame[13]) === type;
 
@@ -637,5 +582,5 @@ const withoutTag = (frame: Uint8Array): Uint8Array => {
   const bare = new Uint8Array(frame.length - 4);
   bare.set(frame.subarray(0, 12));
   bare.set(frame.subarray(16), 12);
-  return bare.length < MIN_WIRE_BYTES ? pad(bare) : bare;
+  return padded(bare);
 };
