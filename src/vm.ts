@@ -1,7 +1,7 @@
 import { checkOptions, configError, type Duration, formatNs, parseDuration, type VMConfig, type VMOptions } from './config.js';
 import { VmletError } from './errors.js';
 import { BufferedChar } from './host/backends/char.js';
-import { type Clock, type Timer, VirtualClock } from './host/clock.js';
+import { type Clock, VirtualClock } from './host/clock.js';
 import type { EngineStats } from './host/core.js';
 import type { JitOptions } from './host/jit-linker.js';
 import type { Machine, MachineExit, MachineOptions } from './host/machine.js';
@@ -15,7 +15,9 @@ import { CommandExitError, GuestProcess, type RunResult } from './vm-process.js'
 import { Keyboard } from './vm-keyboard.js';
 import { Screen } from './vm-screen.js';
 import { SerialConsole } from './vm-serial.js';
+import { VMTimers } from './vm-timers.js';
 import { type Ending, GuestWatch, type Stage, type VMExit } from './vm-verdict.js';
+import { connectNetwork, prepareNetboot } from './vm-wires.js';
 
 export type { EngineStats };
 
@@ -85,28 +87,6 @@ const dumpOptions = async ({ dumpRegions }: VMConfig): Promise<JitOptions | unde
   return { onModule: module => dump.add(module) };
 };
 
-/** The network code is loaded for machines with cards only. */
-const connectNetwork = async (config: VMConfig, options: VMOptions, clock: VirtualClock, netboot: MachineNetboot | undefined, machine = 'vm'): Promise<MachineNetwork> => {
-  const [{ MachineNetwork }, { DEFAULT_EPOCH_SECONDS }] = await Promise.all([import('./vm-network.js'), import('./host/machine.js')]);
-  const epochSeconds = config.epochSeconds ?? (config.time === 'realtime' ? Math.floor(Date.now() / 1000) : DEFAULT_EPOCH_SECONDS);
-  config.epochSeconds = epochSeconds;
-  return MachineNetwork.create({ machine, config, clock, seed: config.seed, epochSeconds, dhcp: netboot?.dhcp, warn: options.onGuestLog });
-};
-
-/** Boot servers and the PXE ROM, for machines that boot from the network. With an option ROM or firmware of its own the machine has only the servers. */
-const prepareNetboot = async (config: VMConfig, options: VMOptions, clock: VirtualClock, guest: PreparedGuest): Promise<MachineNetboot | undefined> => {
-  const ownRom = guest.boot.kind === 'firmware' && guest.boot.order.includes('net') && config.nics[0].rom === undefined;
-  if (!ownRom && config.netboot === undefined) return undefined;
-  const [{ MachineNetboot }, { planNetboot }, { formatIpv4 }, { nthAddress }] = await Promise.all([import('./vm-netboot.js'), import('./config-netboot.js'), import('./net/address.js'), import('./config-net.js')]);
-  const plan = config.netboot && planNetboot(config.netboot, formatIpv4(nthAddress(config.net!.subnet, 2)), ownRom);
-  if (plan !== undefined && plan.allow.length > 0) config.net = { ...config.net!, restrict: options.net === undefined ? false : config.net!.restrict, allow: [...(config.net!.allow ?? []), ...plan.allow] };
-  const prepareKernel = async (kernel: Uint8Array): Promise<{ kernel: Uint8Array; unpacked?: Uint8Array }> => {
-    const [{ unpackKernelCached }, { isBzImage }] = await Promise.all([import('./image/resolve.js'), import('./image/kernel.js')]);
-    return { kernel, unpacked: isBzImage(kernel) ? await unpackKernelCached(kernel, { cache: options.cache, signal: options.signal }) : undefined };
-  };
-  return new MachineNetboot({ plan, ownRom, clock, seed: config.seed, memoryBytes: config.memoryBytes, prepareKernel, onLine: options.onNetboot });
-};
-
 const createMachine = async (options: MachineOptions): Promise<MachineLike> => new (await import('./host/machine.js')).Machine(options);
 
 /**
@@ -146,7 +126,7 @@ export class VM implements AsyncDisposable {
   #resolveExit!: (exit: VMExit) => void;
   #started = false;
   readonly #startedMs = performance.now();
-  readonly #timerSlots: TimerSlot[] = [];
+  readonly #timers: VMTimers;
 
   /** Makes a machine ready: fetches the image if need be, reads and checks all files, loads the guest. Throws VmletError. */
   static async start(options: VMOptions = {}, internals: VMInternals = {}): Promise<VM> {
@@ -241,6 +221,7 @@ export class VM implements AsyncDisposable {
     this.#drives = drives;
     this.#agent = agent;
     this.#machine = machine;
+    this.#timers = new VMTimers(machine.clock);
     this.#wires = wires;
     this.#labChanged = lab?.join(this.#asMember());
     // While something is open outside, an idle guest waits in real time for what may come.
@@ -252,11 +233,11 @@ export class VM implements AsyncDisposable {
       clock: machine.clock,
       busy: () => this.#hold(),
       matched: () => machine.requestYield(),
-      after: (ns, callback) => this.#after(ns, callback),
+      after: (ns, callback) => this.#timers.after(ns, callback),
       ended: () => (this.#exit === undefined ? undefined : this.#goneError()),
     });
     const ended = () => (this.#exit === undefined ? undefined : this.#goneError());
-    this.screen = new Screen({ screen: () => machine.screen?.(), busy: () => this.#hold(), after: (ns, callback) => this.#after(ns, callback), ended });
+    this.screen = new Screen({ screen: () => machine.screen?.(), busy: () => this.#hold(), after: (ns, callback) => this.#timers.after(ns, callback), ended });
     this.keyboard = new Keyboard({
       clock: machine.clock,
       send: bytes => machine.sendScancodes?.(bytes),
@@ -378,7 +359,7 @@ export class VM implements AsyncDisposable {
           reject(error);
         };
         if (timeoutNs !== undefined) {
-          undo.push(this.#after(timeoutNs, () => kill(new VmletError('ERR_VMLET_TIMEOUT', `'${process.argv.join(' ')}' has not ended in ${formatNs(timeoutNs)} of guest time`))));
+          undo.push(this.#timers.after(timeoutNs, () => kill(new VmletError('ERR_VMLET_TIMEOUT', `'${process.argv.join(' ')}' has not ended in ${formatNs(timeoutNs)} of guest time`))));
         }
         if (signal) {
           const onAbort = () => kill(aborted(signal));
@@ -424,7 +405,7 @@ export class VM implements AsyncDisposable {
     if (!this.alive) return this.exited;
     if (this.#agent?.ready) this.#agent.shutdown();
     else this.powerButton();
-    const cancel = this.#after(timeout === undefined ? STOP_NS : parseDuration(timeout, 'timeout'), () => this.#end({ reason: 'stopped' }));
+    const cancel = this.#timers.after(timeout === undefined ? STOP_NS : parseDuration(timeout, 'timeout'), () => this.#end({ reason: 'stopped' }));
     try {
       return await this.wait();
     } finally {
@@ -537,7 +518,7 @@ export class VM implements AsyncDisposable {
   #panicked(immediate: boolean): void {
     if (this.config.onPanic === 'ignore') return;
     if (immediate) this.#end({ reason: 'panic' });
-    else this.#after(STOP_NS, () => this.#end({ reason: 'panic' }));
+    else this.#timers.after(STOP_NS, () => this.#end({ reason: 'panic' }));
   }
 
   #needAgent(): Agent {
@@ -585,46 +566,6 @@ export class VM implements AsyncDisposable {
     if (!this.#userPaused && (this.#busy > 0 || this.config.time === 'realtime')) this.#run();
     else if (this.#started) void this.#machine.pause();
   }
-
-  #after(ns: number, callback: () => void): () => void {
-    let fire: (() => void) | undefined = callback;
-    const timer = this.#takeTimer(() => {
-      const call = fire;
-      cancel();
-      call?.();
-    });
-    const cancel = (): void => {
-      if (fire === undefined) return;
-      fire = undefined;
-      timer.release();
-    };
-    timer.arm(this.now + ns);
-    return cancel;
-  }
-
-  /** The clock keeps every timer for ever, so they are used again. */
-  #takeTimer(callback: () => void): { arm(atNs: number): void; release(): void } {
-    const slot = this.#timerSlots.find(candidate => candidate.callback === undefined) ?? this.#newSlot();
-    slot.callback = callback;
-    return {
-      arm: atNs => slot.timer.arm(atNs),
-      release: () => {
-        slot.timer.disarm();
-        slot.callback = undefined;
-      },
-    };
-  }
-
-  #newSlot(): TimerSlot {
-    const slot: TimerSlot = { timer: this.#machine.clock.timer(() => slot.callback?.()), callback: undefined };
-    this.#timerSlots.push(slot);
-    return slot;
-  }
-}
-
-interface TimerSlot {
-  readonly timer: Timer;
-  callback: (() => void) | undefined;
 }
 
 const aborted = (signal: AbortSignal): VmletError => new VmletError('ERR_VMLET_ABORTED', 'aborted', { cause: signal.reason });

@@ -1,10 +1,9 @@
 import { VmletError } from '../errors.js';
 import { CountingGuestLog } from '../logger.js';
-import type { BlockBackend, CharBackend, EntropyBackend } from './backends/backend.js';
-import { SeededEntropy, type Seed } from './backends/entropy.js';
-import { type Hasher, isZero, Sha256 } from './backends/hash.js';
+import { SeededEntropy } from './backends/entropy.js';
+import { type Hasher, Sha256 } from './backends/hash.js';
 import { NodeWall, type Sleep, type WallClock } from './backends/wall.js';
-import { type NetworkCard, PcBoard } from './board/pc.js';
+import { PcBoard } from './board/pc.js';
 import { type AcpiConfig, buildAcpiTables } from './boot/acpi-tables.js';
 import { BootMemory } from './boot/boot-memory.js';
 import { firmwareMemoryTypes } from './boot/cpu-setup.js';
@@ -15,15 +14,20 @@ import { bootKernel, type BootOptions, bootSector, type KernelBoot, type RomBoot
 import { planRom } from './boot/rom.js';
 import { buildSmbios, type SmbiosConfig, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
-import { Core, type CoreHost, type EngineOptions, type EngineStats, Exit, MAX_RAM_BYTES } from './core.js';
-import { type CpuProfile, cpuidTable } from './cpuid.js';
+import { Core, type CoreHost, type EngineStats, Exit, MAX_RAM_BYTES } from './core.js';
+import { cpuidTable } from './cpuid.js';
 import { Firmware } from './firmware/bios.js';
 import { SerialShare } from './firmware/serial-share.js';
 import type { FwCfgFile } from './devices/fw-cfg.js';
 import type { TextScreen } from './devices/vga.js';
-import type { Pace, PacedMachine } from './pace.js';
-import type { VirtioConsolePort } from './devices/virtio/console.js';
+import type { PacedMachine } from './pace.js';
+import type { MachineExit, MachineOptions, ResetCause } from './machine-options.js';
+import { clearWritten } from './memory.js';
 import { cpuState, hashState } from './state-hash.js';
+
+export type { MachineExit, MachineOptions, ResetCause };
+
+type Verdict = Omit<MachineExit, 'instructions' | 'timeNs'>;
 
 /** A fixed power-on date for runs that must be repeatable: 2026-01-01 00:00:00 UTC. */
 export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
@@ -33,8 +37,6 @@ const GUEST_PAGE = 4096;
 const PCI_HOLE = { base: 0xc000_0000n, size: 0x4000_0000n };
 /** Instructions per call into the core: V8 optimises the interpreter only between calls. */
 const SLICE = 200_000;
-/** Memory is cleared in pieces, and only where something was written: the rest was never given to this process. */
-const CLEAR_BYTES = 0x1_0000;
 /** How long the host's event loop may wait for its turn. */
 const TURN_MS = 8;
 /** The same while something is open outside, such as a connection: it wants answers. */
@@ -45,74 +47,6 @@ const EFLAGS_IF = 0x200;
 const NS_PER_MS = 1e6;
 /** Shorter waits are no waits. */
 const MIN_SLEEP_MS = 1;
-
-export interface MachineOptions {
-  /** The compiled core. */
-  core: WebAssembly.Module;
-  /** 1 MB to 3 GB, a multiple of 4096. */
-  memoryBytes: number;
-  cpus?: 1;
-  arch?: Arch;
-  /** What CPUID reports; `v2` by default. */
-  cpu?: CpuProfile;
-  seed?: Seed;
-  /** How idle time passes: `warp` jumps to the next timer (the default), `realtime` sleeps until it. */
-  time?: 'warp' | 'realtime';
-  /** The clock's date at power-on, in seconds since 1970. Default: DEFAULT_EPOCH_SECONDS in warp, now in realtime. */
-  epochSeconds?: number;
-  /** Interpreted by default. */
-  engine?: EngineOptions;
-  boot: BootOptions;
-  /** COM1 to COM4. */
-  serial?: readonly CharBackend[];
-  disks?: readonly BlockBackend[];
-  /** Disks of the IDE controller. */
-  ideDisks?: readonly BlockBackend[];
-  /** Floppy drives A: and B:, for firmware. */
-  floppies?: readonly BlockBackend[];
-  cdroms?: readonly BlockBackend[];
-  /** Ports of one virtio console device. */
-  console?: readonly VirtioConsolePort[];
-  /** A virtio entropy device; `true` draws from the seed. */
-  rng?: boolean | EntropyBackend;
-  nics?: readonly NetworkCard[];
-  /** Told of the built-in BIOS before it starts: the moment for ROMs of its owner to put in their services and boot sources. */
-  onFirmware?: (firmware: Firmware, machine: Machine) => void;
-  /** Goes through time together with other machines. */
-  pace?: Pace;
-  /** The machine's clock, made before it for what shares its time, such as a network. */
-  clock?: VirtualClock;
-  debugExitPort?: number;
-  debugconPort?: number;
-  debugcon?: CharBackend;
-  /** What a reset by the guest does; `exit` by default. */
-  rebootAction?: 'exit' | 'reset';
-  /** Ends the run when virtual time has come this far. */
-  timeoutNs?: number;
-  onGuestLog?: (line: string) => void;
-  /** Awaited at every turn of the event loop while it gives a promise: slow readers of the guest's output. */
-  throttle?: () => Promise<void> | undefined;
-  wall?: WallClock;
-}
-
-export type ResetCause = 'triple-fault' | 'keyboard-controller' | 'port-92' | 'reset-control';
-
-/** How a run ended. */
-export interface MachineExit {
-  /**
-   * `poweroff`: ACPI S5. `halted`: HLT with interrupts off. `timeout`: virtual time is up. `stopped`: the host asked for it.
-   * `host-error`: see `error`.
-   */
-  reason: 'poweroff' | 'reset' | 'debug-exit' | 'halted' | 'timeout' | 'stopped' | 'host-error';
-  /** The code of a debug exit: (value << 1) | 1. */
-  code?: number;
-  cause?: ResetCause;
-  error?: unknown;
-  instructions: number;
-  timeNs: number;
-}
-
-type Verdict = Omit<MachineExit, 'instructions' | 'timeNs'>;
 
 /** One virtual PC: created, run to its end, thrown away. */
 export class Machine {
@@ -535,11 +469,7 @@ export class Machine {
 
   #reset(boot: BootOptions): void {
     this.#resetRequest = undefined;
-    const { ram } = this.core;
-    for (let at = 0; at < ram.length; at += CLEAR_BYTES) {
-      const chunk = ram.subarray(at, at + CLEAR_BYTES);
-      if (!isZero(chunk)) chunk.fill(0);
-    }
+    clearWritten(this.core.ram);
     this.#load(boot);
   }
 

@@ -1,3 +1,15 @@
+import { isZero } from './backends/hash.js';
+
+const CLEAR_BYTES = 0x1_0000;
+
+/** Clears memory in pieces, and only where something was written: the rest was never given to this process. */
+export const clearWritten = (bytes: Uint8Array): void => {
+  for (let at = 0; at < bytes.length; at += CLEAR_BYTES) {
+    const chunk = bytes.subarray(at, at + CLEAR_BYTES);
+    if (!isZero(chunk)) chunk.fill(0);
+  }
+};
+
 /**
  * Guest-physical memory as devices see it (DMA). Addresses are bytes from 0. Reads outside RAM give ones, writes outside are
  * dropped; both return false. Writes tell the CPU core, which drops decoded code in the range.

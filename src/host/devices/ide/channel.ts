@@ -6,6 +6,7 @@ import { CD_SECTOR_BYTES, CdCommands, PACKET_BYTES } from './atapi.js';
 import {
   geometryOf, type IdeChannelState, type IdeDma, type IdeDrive, initial, MAX_BLOCK_BYTES, MAX_MULTIPLE, Phase, placeOf, SECTOR_BYTES, setTransferMode, Source, type UnitState,
 } from './channel-state.js';
+import { SECTOR_TRANSFERS } from './commands.js';
 import { identifyCd, identifyDisk } from './identify.js';
 
 // ATA/ATAPI-7: registers (7), protocols (9), commands (6). A command is executed when it is written; what takes time on a disk takes none here.
@@ -240,41 +241,16 @@ export class IdeChannel implements Device<IdeChannelState> {
     const s = this.#s;
     const unit = this.#unit;
     if ((code & 0xf0) === 0x10) return this.#done();
+    const transfer = SECTOR_TRANSFERS.get(code);
+    if (transfer !== undefined) {
+      const sectors = transfer.multiple ? unit.multiple : 1;
+      return sectors === 0 ? this.#abort() : this.#transfer(transfer.phase, transfer.extended, sectors);
+    }
     switch (code) {
       case 0xec: {
         const sectors = Math.floor(drive.backend.size / SECTOR_BYTES);
         return this.#answer(identifyDisk({ model: 'vmlet disk', serial: drive.serial, sectors, geometry: geometryOf(drive), current: unit, multiple: unit.multiple, mwdma: unit.mwdma, udma: unit.udma }));
       }
-      case 0x20:
-      case 0x21:
-        return this.#transfer(Phase.IN, false, 1);
-      case 0x24:
-        return this.#transfer(Phase.IN, true, 1);
-      case 0xc4:
-        return unit.multiple === 0 ? this.#abort() : this.#transfer(Phase.IN, false, unit.multiple);
-      case 0x29:
-        return unit.multiple === 0 ? this.#abort() : this.#transfer(Phase.IN, true, unit.multiple);
-      case 0x30:
-      case 0x31:
-      case 0x3c:
-        return this.#transfer(Phase.OUT, false, 1);
-      case 0x34:
-        return this.#transfer(Phase.OUT, true, 1);
-      case 0xc5:
-        return unit.multiple === 0 ? this.#abort() : this.#transfer(Phase.OUT, false, unit.multiple);
-      case 0x39:
-        return unit.multiple === 0 ? this.#abort() : this.#transfer(Phase.OUT, true, unit.multiple);
-      case 0xc8:
-      case 0xc9:
-        return this.#transfer(Phase.DMA_IN, false, 1);
-      case 0x25:
-        return this.#transfer(Phase.DMA_IN, true, 1);
-      case 0xca:
-      case 0xcb:
-        return this.#transfer(Phase.DMA_OUT, false, 1);
-      case 0x35:
-      case 0x3d:
-        return this.#transfer(Phase.DMA_OUT, true, 1);
       case 0x40:
       case 0x41:
       case 0x42:
