@@ -2,7 +2,7 @@ import type { Timer } from '../../host/clock.js';
 import { NO_BYTES } from '../bytes.js';
 import type { TimerQueue } from '../timers.js';
 import { CongestionWindow, RttEstimator } from './control.js';
-import { ReceiveQueue } from './receive-queue.js';
+import { Receiver } from './receiver.js';
 import { ACK, FIN, NO_OPTIONS, PSH, RST, SYN, type TcpOptions, type TcpSegment } from './segment.js';
 import { SendBuffer } from './send-buffer.js';
 import { seqAdd, seqDiff, seqLess, seqMax } from './sequence.js';
@@ -22,9 +22,6 @@ const KEEP_ALIVE_PROBES = 9;
 const DEFAULT_RETRIES = 10;
 const SYN_RETRIES = 5;
 const DEFAULT_TIME_WAIT_NS = 10e9;
-const DELAYED_ACK_NS = 20e6;
-/** What arrives in this time is acknowledged together, as cards and systems do that merge segments: each acknowledgement interrupts a guest that sends. */
-const GATHER_ACKS_NS = 100e3;
 const DUPLICATE_ACKS = 3;
 /** What a wire that cuts takes at once: an IPv4 packet. */
 const LARGE_BYTES = 65_535 - 40;
@@ -44,7 +41,6 @@ export class TcpConnection {
   readonly #wire: TcpWire;
   readonly #clock: TimerQueue;
   readonly #options: TcpConnectionOptions;
-  readonly #receiveBytes: number;
   readonly #sendBytes: number;
 
   readonly #iss: number;
@@ -63,18 +59,8 @@ export class TcpConnection {
   #waitsForDrain = false;
 
   #irs = 0;
-  #rcvNxt = 0;
-  /** The right edge of the window as the peer knows it. */
-  #rcvEdge = 0;
-  #receiveShift: number;
+  readonly #receiver: Receiver;
   #scaling = true;
-  #unconsumed = 0;
-  readonly #queue = new ReceiveQueue();
-  #finAt: number | undefined;
-  #ackNow = false;
-  #ackSoon = false;
-  #unacked = 0;
-  #unackedBytes = 0;
 
   readonly #rtt = new RttEstimator();
   readonly #congestion = new CongestionWindow();
@@ -102,11 +88,9 @@ export class TcpConnection {
     this.#wire = context.wire;
     this.#clock = clock;
     this.#options = options;
-    this.#receiveBytes = options.receiveBytes ?? DEFAULT_BUFFER;
+    this.#receiver = new Receiver(options.receiveBytes ?? DEFAULT_BUFFER);
     this.#sendBytes = options.sendBytes ?? DEFAULT_BUFFER;
     this.#mss = options.mss ?? DEFAULT_MSS;
-    this.#receiveShift = 0;
-    while (this.#receiveBytes >> this.#receiveShift > 0xffff && this.#receiveShift < MAX_SHIFT) this.#receiveShift++;
     this.#iss = this.#una = this.#nxt = this.#max = this.#recover = iss >>> 0;
     this.#heardNs = clock.now;
     this.#outputTimer = clock.timer(() => this.#output());
@@ -167,11 +151,8 @@ export class TcpConnection {
 
   /** `count` bytes of those from `onData` are dealt with; for `manualConsume`. */
   consume(count: number): void {
-    this.#unconsumed = Math.max(0, this.#unconsumed - count);
-    // Each update may wake a peer that waits, so they come in large steps: a peer that has been told less than three quarters of the buffer gets one.
-    if (RECEIVING.has(this.state) && seqDiff(this.#freshEdge(), this.#rcvEdge) >= Math.max(Math.min(2 * this.#mss, this.#receiveBytes / 2), this.#receiveBytes / 4)) {
-      this.#wire.batch(() => this.#sendAck());
-    }
+    this.#receiver.consumed(count);
+    if (RECEIVING.has(this.state) && this.#receiver.updateWanted(this.#mss)) this.#wire.batch(() => this.#sendAck());
   }
 
   /** An ICMP error came for this connection (RFC 5461): one that is not up yet fails, others go on. */
@@ -218,7 +199,7 @@ export class TcpConnection {
       return;
     }
     this.#established(segment);
-    this.#ackNow = true;
+    this.#receiver.ackNow = true;
     this.events.onConnect?.();
     this.#settle();
   }
@@ -245,12 +226,12 @@ export class TcpConnection {
       return;
     }
     const length = payload.length + ((flags & SYN) >>> 1) + (flags & FIN);
-    if (!this.#acceptable(seq, length)) {
+    if (!this.#receiver.acceptable(seq, length)) {
       if ((flags & RST) === 0) this.#challenge(length > 0);
       return;
     }
     if ((flags & RST) !== 0) {
-      if (seq === this.#rcvNxt) this.#close(RESET_REASON[this.state] ?? 'reset');
+      if (seq === this.#receiver.next) this.#close(RESET_REASON[this.state] ?? 'reset');
       else this.#challenge(false);
       return;
     }
@@ -269,10 +250,10 @@ export class TcpConnection {
     } else if (!this.#acknowledge(segment)) {
       return;
     }
-    const data = RECEIVING.has(this.state) ? this.#accept(seq, payload, flags) : [];
-    const ended = RECEIVING.has(this.state) && this.#finAt === this.#rcvNxt;
+    const data = RECEIVING.has(this.state) ? this.#receiver.accept(seq, payload, flags) : [];
+    const ended = RECEIVING.has(this.state) && this.#receiver.complete;
     if (ended) this.#peerFin();
-    else if (this.state === 'TIME_WAIT' && (flags & FIN) !== 0) this.#ackNow = true;
+    else if (this.state === 'TIME_WAIT' && (flags & FIN) !== 0) this.#receiver.ackNow = true;
     this.#tell(connected, data, ended);
   }
 
@@ -287,7 +268,7 @@ export class TcpConnection {
       if (this.#gone) return;
       this.stats.bytesReceived += bytes.length;
       this.events.onData?.(bytes);
-      if (this.#options.manualConsume !== true) this.#unconsumed -= bytes.length;
+      if (this.#options.manualConsume !== true) this.#receiver.consumed(bytes.length);
     }
     if (this.#gone) return;
     if (ended) this.events.onEnd?.();
@@ -304,19 +285,10 @@ export class TcpConnection {
   #settle(): void {
     if (this.#gone) return;
     if (SENDING.has(this.state)) this.#output();
-    if (this.#ackNow || this.#unackedBytes >= this.#receiveBytes / 4) this.#sendAck();
-    else if (this.#unacked > 0) {
-      const atNs = this.#clock.now + (this.#ackSoon || this.#unacked >= 2 ? GATHER_ACKS_NS : DELAYED_ACK_NS);
-      if (atNs < this.#ackTimer.atNs) this.#ackTimer.arm(atNs);
-    }
-  }
-
-  #acceptable(seq: number, length: number): boolean {
-    const window = seqDiff(this.#rcvEdge, this.#rcvNxt);
-    const start = seqDiff(seq, this.#rcvNxt);
-    if (length === 0) return window === 0 ? start === 0 : start >= 0 && start < window;
-    if (window === 0) return false;
-    return start < window && start + length > 0;
+    const { ackInNs } = this.#receiver;
+    const atNs = this.#clock.now + ackInNs;
+    if (ackInNs === 0) this.#sendAck();
+    else if (atNs < this.#ackTimer.atNs) this.#ackTimer.arm(atNs);
   }
 
   #challenge(always: boolean): void {
@@ -403,49 +375,8 @@ export class TcpConnection {
     else if (this.state === 'LAST_ACK') this.#close('closed');
   }
 
-  /** Takes the data of a segment in; returns what became deliverable, and notes a FIN. */
-  #accept(seq: number, payload: Uint8Array, flags: number): Uint8Array[] {
-    if ((flags & FIN) !== 0) {
-      const at = seqAdd(seq, payload.length);
-      if (seqLess(at, this.#rcvEdge) || at === this.#rcvEdge) this.#finAt = at;
-    }
-    if (payload.length === 0) {
-      // A FIN beyond a gap, too, is answered with what is missing.
-      if ((flags & FIN) !== 0 && this.#finAt !== this.#rcvNxt) this.#ackNow = true;
-      return [];
-    }
-    const skip = Math.max(0, seqDiff(this.#rcvNxt, seq));
-    const start = seqAdd(seq, skip);
-    const room = seqDiff(this.#rcvEdge, start);
-    const bytes = payload.subarray(skip, skip + Math.max(0, room));
-    this.#unacked++;
-    this.#unackedBytes += bytes.length;
-    if ((flags & PSH) !== 0) this.#ackSoon = true;
-    if (bytes.length < payload.length || start !== this.#rcvNxt || this.#queue.size > 0) this.#ackNow = true;
-    if (bytes.length === 0) return [];
-    if (start !== this.#rcvNxt) {
-      this.#queue.insert(start, bytes);
-      return [];
-    }
-    const ready = [bytes];
-    this.#advance(bytes.length);
-    for (let next = this.#queue.take(this.#rcvNxt); next !== undefined; next = this.#queue.take(this.#rcvNxt)) {
-      ready.push(next);
-      this.#advance(next.length);
-    }
-    return ready;
-  }
-
-  #advance(count: number): void {
-    this.#rcvNxt = seqAdd(this.#rcvNxt, count);
-    this.#unconsumed += count;
-  }
-
   #peerFin(): void {
-    this.#rcvNxt = seqAdd(this.#rcvNxt, 1);
-    this.#rcvEdge = seqMax(this.#rcvEdge, this.#rcvNxt);
-    this.#queue.clear();
-    this.#ackNow = true;
+    this.#receiver.finish();
     if (this.state === 'ESTABLISHED') this.state = 'CLOSE_WAIT';
     else if (this.state === 'FIN_WAIT_1') this.state = 'CLOSING';
     else this.#enterTimeWait();
@@ -460,7 +391,7 @@ export class TcpConnection {
 
   /** May a SYN with this sequence number start anew what waits here (RFC 9293, 3.6.1)? */
   reusable(seq: number): boolean {
-    return this.state === 'TIME_WAIT' && seqLess(this.#rcvNxt, seq);
+    return this.state === 'TIME_WAIT' && seqLess(this.#receiver.next, seq);
   }
 
   /** Ends a TIME_WAIT early. */
@@ -471,10 +402,9 @@ export class TcpConnection {
   #peerSyn(segment: TcpSegment): void {
     const { options } = segment;
     this.#irs = segment.seq;
-    this.#rcvNxt = seqAdd(segment.seq, 1);
-    this.#rcvEdge = seqAdd(this.#rcvNxt, Math.min(0xffff, this.#receiveBytes));
+    this.#receiver.start(segment.seq);
     this.#mss = Math.max(LEAST_MSS, Math.min(this.#mss, options.mss ?? UNSTATED_MSS));
-    if (options.windowScale === undefined) this.#receiveShift = 0;
+    if (options.windowScale === undefined) this.#receiver.shift = 0;
     else this.#sendShift = Math.min(MAX_SHIFT, options.windowScale);
     this.#scaling = options.windowScale !== undefined;
     this.#sendWindow = segment.window;
@@ -482,7 +412,7 @@ export class TcpConnection {
 
   #sendSyn(): void {
     const options: TcpOptions = { mss: this.#options.mss ?? DEFAULT_MSS };
-    if (this.#scaling) options.windowScale = this.#receiveShift;
+    if (this.#scaling) options.windowScale = this.#receiver.shift;
     const answer = this.state === 'SYN_RECEIVED';
     if (this.#retries === 0 && this.#max === this.#iss) {
       this.#timedSeq = seqAdd(this.#iss, 1);
@@ -490,25 +420,13 @@ export class TcpConnection {
     } else this.#timedSeq = undefined;
     this.#nxt = seqAdd(this.#iss, 1);
     this.#max = this.#nxt;
-    this.#transmit(SYN | (answer ? ACK : 0), this.#iss, Math.min(0xffff, this.#receiveBytes), options, NO_BYTES);
-  }
-
-  /** Where the window's right edge could be now; it never moves back. */
-  #freshEdge(): number {
-    return seqMax(this.#rcvEdge, seqAdd(this.#rcvNxt, Math.max(0, this.#receiveBytes - this.#unconsumed)));
+    this.#transmit(SYN | (answer ? ACK : 0), this.#iss, this.#receiver.firstWindow, options, NO_BYTES);
   }
 
   #send(flags: number, seq: number, payload: Uint8Array): void {
-    let window = 0;
-    if (this.state !== 'SYN_SENT') {
-      const edge = this.#freshEdge();
-      // Silly window avoidance (RFC 9293, 3.8.6.2.2): the edge moves in steps worth a segment.
-      if (seqDiff(edge, this.#rcvEdge) >= Math.min(this.#mss, this.#receiveBytes / 2)) this.#rcvEdge = edge;
-      window = Math.min(0xffff, seqDiff(this.#rcvEdge, this.#rcvNxt) >> this.#receiveShift);
-    }
+    const window = this.state === 'SYN_SENT' ? 0 : this.#receiver.offer(this.#mss);
     if ((flags & ACK) !== 0) {
-      this.#ackNow = this.#ackSoon = false;
-      this.#unacked = this.#unackedBytes = 0;
+      this.#receiver.acknowledged();
       this.#ackTimer.disarm();
     }
     this.#transmit(flags, seq, window, NO_OPTIONS, payload);
@@ -516,7 +434,7 @@ export class TcpConnection {
 
   #transmit(flags: number, seq: number, window: number, options: TcpOptions, payload: Uint8Array): void {
     this.stats.segmentsSent++;
-    const ack = (flags & ACK) !== 0 ? this.#rcvNxt : 0;
+    const ack = (flags & ACK) !== 0 ? this.#receiver.next : 0;
     this.#wire.send({ srcPort: this.local.port, dstPort: this.remote.port, seq, ack, flags, window, urgent: 0, options, payload }, this.#mss);
   }
 
@@ -643,7 +561,7 @@ export class TcpConnection {
     this.state = 'CLOSED';
     for (const timer of [this.#outputTimer, this.#retransmitTimer, this.#ackTimer, this.#idleTimer]) timer.disarm();
     this.#buffer.clear();
-    this.#queue.clear();
+    this.#receiver.clear();
     this.#wire.closed();
     this.#tellClosed(reason);
   }
