@@ -239,7 +239,7 @@ export class MachineNetwork {
     for (const { mac } of config.nics) if (mac !== undefined) taken.add(formatMac(mac));
     if (config.pcap !== undefined) this.#capture = new CaptureFile(config.pcap, clock, options.epochSeconds);
     try {
-      if (config.net !== undefined) this.network = new VirtualNetwork({ ...config.net, clock, seed, warn, dhcp: options.dhcp ?? true, onOutside: busy => this.#onOutside?.(busy) });
+      if (config.net !== undefined) this.network = new VirtualNetwork({ ...config.net, clock, seed, warn, dhcp: { ...options.dhcp, alone: true }, onOutside: busy => this.#onOutside?.(busy) });
       config.nics.forEach((nic, index) => {
         const name = `${machine}-nic${index}`;
         const port = nic.connect === 'none' ? loosePort() : nic.connect === 'user' ? this.network!.connect({ name, impair: { down: { delayNs: LATENCY_NS } } }) : nic.connect;

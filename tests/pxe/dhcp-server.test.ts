@@ -329,7 +329,11 @@ describe('boot answers', () => {
     expect(message.file).toBe('');
   });
 
-  it('tells iPXE not to wait for a ProxyDHCP server', () => {
+  it('tells iPXE not to wait for a ProxyDHCP server, without a boot file where there can be no other server', () => {
+    const option = (options: Partial<DhcpServerOptions>, userClass: string) => lab({ booter: undefined, ...options }).discover(1, [[OPT.userClass, utf8(userClass)]])!.message.options.get(OPT.etherboot);
+    expect(option({}, 'iPXE')).toBeUndefined();
+    expect(hexOf(option({ alone: true }, 'iPXE')!)).toBe('b00101');
+    expect(option({ alone: true }, 'other')).toBeUndefined();
     const { discover } = lab();
     expect(hexOf(discover(1, [[OPT.userClass, utf8('iPXE')]])!.message.options.get(OPT.etherboot)!)).toBe('b00101');
   });

@@ -51,8 +51,11 @@ export const bootReply = (request: DhcpMessage, client: BootClient, decision: Bo
     if (pxelinux.rebootS !== undefined) options.set(OPT.pxelinuxReboot, u32(pxelinux.rebootS));
   }
   // Everything was said: iPXE need not wait for a ProxyDHCP server.
-  if (client.kind === 'ipxe' && channel === 'lease') options.set(OPT.etherboot, encodeSuboptions([[IPXE_SETTING.noPxeDhcp, Uint8Array.of(1)]], false));
+  if (client.kind === 'ipxe' && channel === 'lease') options.set(OPT.etherboot, noProxyDhcp());
   return { siaddr: next, sname: client.kind === 'http' ? '' : next, file: file.length > 127 || client.kind === 'http' ? '' : decision.file, options };
 };
+
+/** Option 175: iPXE need not wait for a ProxyDHCP server, which it does for two seconds and more. */
+export const noProxyDhcp = (): Uint8Array => encodeSuboptions([[IPXE_SETTING.noPxeDhcp, Uint8Array.of(1)]], false);
 
 const addressNumber = (text: string): number => concatBytes([Uint8Array.from(text.split('.'), Number)]).reduce((sum, byte) => sum * 256 + byte, 0);

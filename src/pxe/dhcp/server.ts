@@ -5,7 +5,7 @@ import { describeClient, type BootClient, type Booter } from '../booter.js';
 import { NS_PER_S } from '../deadlines.js';
 import type { UdpAddress } from '../endpoint.js';
 import { KeyedRateLimit, type PxeLog, type PxeOutcome, type PxeService } from '../log.js';
-import { bootReply, type BootChannel } from './boot-options.js';
+import { bootReply, type BootChannel, noProxyDhcp } from './boot-options.js';
 import {
   decodeDhcp, DHCP_CLIENT_PORT, DHCP_DEFAULT_MAX_BYTES, DHCP_SERVER_PORT, dhcpType, encodeDhcp, hardwareText, OPT, PXE_SERVER_PORT, typeOption, type DhcpMessage, type DhcpType,
 } from './codec.js';
@@ -37,6 +37,8 @@ export interface DhcpServerOptions {
   readonly limits?: Partial<DhcpLimits>;
   /** Whether we know all clients of our subnets, so that one with a strange address is told so; default true. */
   readonly authoritative?: boolean;
+  /** Whether no other DHCP or ProxyDHCP server can be on the wire, so that iPXE need not wait for one even if we have nothing to boot; default false. */
+  readonly alone?: boolean;
   /** Whether the wiring can send to a hardware address; without it, clients without an address are answered by broadcast. Default true. */
   readonly unicastByMac?: boolean;
   /** Where clients listen; default 68, 67 and 4011. Others are for tests without rights. */
@@ -293,6 +295,7 @@ export class DhcpServer {
     const decision = this.#options.booter?.decide({ ...boot, address: address ?? message.ciaddr });
     const part = decision && boot.kind !== 'dhcp' ? bootReply(message, boot, decision, this.#bootAddress, 'lease') : undefined;
     for (const [code, value] of part?.options ?? []) options.set(code, value);
+    if (this.#options.alone === true && boot.kind === 'ipxe') options.set(OPT.etherboot, noProxyDhcp());
     for (const [code, value] of subnet.options ?? []) options.set(code, value);
     this.#echo(message, options);
     const reply: DhcpMessage = {
