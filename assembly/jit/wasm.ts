@@ -1,6 +1,7 @@
 // Bytes of a WebAssembly module (core specification, 5.3 to 5.5).
 import { COUNTING } from "../generated/hot";
 import { countCall } from "./count";
+import { FN_TYPES } from "./module";
 import { jit } from "./state";
 
 /** Opcodes that the emitters use. */
@@ -14,7 +15,7 @@ export namespace W {
   export const BR: u32 = 0x0c;
   export const BR_IF: u32 = 0x0d;
   export const RETURN: u32 = 0x0f;
-  export const CALL: u32 = 0x10;
+  export const CALL_INDIRECT: u32 = 0x11;
   export const SELECT: u32 = 0x1b;
   export const I32_LOAD: u32 = 0x28;
   export const I64_LOAD: u32 = 0x29;
@@ -211,6 +212,8 @@ export function simdMem(opcode: u32, offset: u32): void {
 }
 export function call(fn: u32): void {
   if (COUNTING) countCall(fn);
-  op(W.CALL);
-  uleb(fn);
+  i32c(fn);
+  op(W.CALL_INDIRECT);
+  uleb(load<u8>(FN_TYPES + fn));
+  op(0);
 }

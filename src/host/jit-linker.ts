@@ -38,7 +38,7 @@ export interface JitOptions {
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
 export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold: 2000, batch: 64, maxRegions: 16_384, maxInstructions: 100, regrowAfter: 10_000_000 };
 
-/** The exports of the core that compiled regions import, in the order of assembly/jit/operands.ts. */
+/** The exports of the core that compiled regions call, by a table in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
   'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector', 'jitX87', 'jitString',
 ];
@@ -94,8 +94,9 @@ export class JitLinker {
     this.#onModule = options.onModule;
     this.#regionLog = exports['jitRegionLog'] as (index: number) => number;
     this.#table = table;
-    const functions = FUNCTIONS.map((name, k) => [`f${k}`, exports[name]] as const);
-    this.#imports = { e: { ...Object.fromEntries(functions), m: this.#memory } as WebAssembly.ModuleImports };
+    const functions = new WebAssembly.Table({ element: 'anyfunc', initial: FUNCTIONS.length });
+    FUNCTIONS.forEach((name, k) => functions.set(k, exports[name] as () => void));
+    this.#imports = { e: { m: this.#memory, t: functions } };
     start(threshold, batch, maxRegions, table.length, maxInstructions, regrowAfter);
   }
 

@@ -20,6 +20,7 @@ declare namespace WebAssembly {
   }
 
   class Table {
+    constructor(descriptor: { element: 'anyfunc'; initial: number; maximum?: number });
     readonly length: number;
     grow(by: number): number;
     set(index: number, value: (() => void) | null): void;
