@@ -108,6 +108,7 @@ export class TcpStack {
   readonly #connections = new Map<string, TcpConnection>();
   readonly #pending = new Map<string, Pending>();
   readonly #listeners = new Map<number, { address: Ipv4 | undefined; listener: TcpListener }[]>();
+  #nextPort: number | undefined;
   /** Keys in TIME_WAIT, oldest first. */
   readonly #timeWait = new Set<string>();
 
@@ -156,9 +157,11 @@ export class TcpStack {
   #freeEndpoint(address: Ipv4, remote: TcpEndpoint, wanted: number | undefined): TcpEndpoint | undefined {
     const free = (port: number): boolean => !this.#connections.has(keyOf({ address, port }, remote));
     if (wanted !== undefined) return free(wanted) ? { address, port: wanted } : undefined;
-    const first = this.#options.random.u32() % EPHEMERAL_PORTS;
+    // RFC 6056, 3.3.5: one after the other from a random start. Peers keep the numbers of a connection that they closed first, and refuse them to a new one whose sequence numbers are lower.
+    this.#nextPort ??= this.#options.random.u32() % EPHEMERAL_PORTS;
     for (let i = 0; i < EPHEMERAL_PORTS; i++) {
-      const port = FIRST_EPHEMERAL + ((first + i) % EPHEMERAL_PORTS);
+      const port = FIRST_EPHEMERAL + this.#nextPort;
+      this.#nextPort = (this.#nextPort + 1) % EPHEMERAL_PORTS;
       if (free(port)) return { address, port };
     }
     return undefined;

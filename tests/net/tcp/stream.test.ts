@@ -95,6 +95,19 @@ describe('TCP on a perfect wire', () => {
     expect(b.events).toContain('end');
   });
 
+  it('opens one connection after the other to a peer that closes first, without meeting what waits there', () => {
+    const net = new TestNet();
+    const [hostA, hostB] = [net.host(), net.host()];
+    hostB.tcp.listen(80, incoming => incoming.accept({})!.end());
+    for (let i = 0; i < 900; i++) {
+      const connection = hostA.tcp.connect(hostA.address, { address: hostB.address, port: 80 }, {})!;
+      connection.end();
+      net.run(1);
+      expect([i, connection.state, connection.stats.retransmitted]).toEqual([i, 'CLOSED', 0]);
+    }
+    expect(hostB.tcp.connections).toHaveLength(900);
+  });
+
   it('refuses where nobody listens', () => {
     const net = new TestNet();
     const { hostA, hostB } = link(net);
