@@ -157,7 +157,7 @@ export class OptionRoms {
     for (let at = 0, n = 0; n < MAX_IMAGES && at + PCI_DATA_BYTES <= size; n++) {
       if (u16(at) !== 0xaa55) return n === 0 ? 'it does not start with 55 AA' : 'it has no image for a BIOS';
       const data = at + u16(at + PCI_POINTER);
-      if (u32(data) !== PCI_SIGNATURE) return 'it has no PCI data structure';
+      if (data + PCI_DATA_BYTES > size || u32(data) !== PCI_SIGNATURE) return 'it has no PCI data structure';
       const bytes = u16(data + 16) * BLOCK;
       const ours = u32(data + 4) === this.#config.read(fn, 0, 4);
       if (bus.mmioRead(base + data + 20, 1) === CODE_BIOS && ours) {

@@ -18,6 +18,8 @@ const NO_HANDLE = 0xffff_ffff;
 const FAILED = 0;
 const NOT_SUPPORTED = 0xffff_ffff;
 const PARAGRAPH = 16;
+/** Looking for room takes a look at each. */
+const MAX_BLOCKS = 100;
 const LOW = { start: 0x1_0000, end: 0x7_0000 };
 /** What boots may put itself to the top of memory before it has read what ROMs left. */
 const HIGH_END = 0x400_0000;
@@ -89,6 +91,7 @@ export class PostMemoryManager {
     for (const area of areas) {
       const gaps = this.#gaps(area);
       if (paragraphs === 0) return Math.max(0, ...gaps.map(({ start, end }) => end - start));
+      if (this.#blocks.length >= MAX_BLOCKS) return FAILED;
       for (const gap of gaps) {
         const start = Math.floor((gap.end - bytes) / alignment) * alignment;
         if (start < gap.start) continue;

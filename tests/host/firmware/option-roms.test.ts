@@ -33,7 +33,7 @@ describe.skipIf(!canRunGuests)('option ROMs', () => {
     const { exit, text, words, ram, log } = await boot([card(1, ourRom()), card(2, ourRom())]);
     expect(exit).toMatchObject({ reason: 'debug-exit', code: 0x43 });
     for (const n of [0, 1]) {
-      const [ax, bx, dx, pnpLow, pnpHigh, version, status, low, high, foundLow, foundHigh, freed, freedAgain, conventional] = words(LOG + n * RECORD, 14);
+      const [ax, bx, dx, pnpLow, pnpHigh, version, status, low, high, foundLow, foundHigh, freed, freedAgain, conventional, single] = words(LOG + n * RECORD, 15);
       expect(ax >> 3).toBeGreaterThan(1);
       expect([bx, dx]).toEqual([0xffff, 0xffff]);
       expect(pnpLow | (pnpHigh << 16)).toBe(0x506e5024);
@@ -44,6 +44,7 @@ describe.skipIf(!canRunGuests)('option ROMs', () => {
       expect([foundLow, foundHigh]).toEqual([low, high]);
       expect([freed, freedAgain]).toEqual([0, 1]);
       expect(conventional).toBe(6);
+      expect(single).toBe(100);
       // Written through a segment of 4 GB.
       expect(new DataView(ram.buffer, ram.byteOffset).getUint32(address, true)).toBe(0x600df00d);
     }
@@ -65,6 +66,7 @@ describe.skipIf(!canRunGuests)('option ROMs', () => {
     ['a wrong checksum', rom => void rom[100]++, /left out: its checksum is wrong/],
     ['no PCI data structure', rom => void (rom[0x1c] = 0), /left out: it has no PCI data structure/],
     ['an image for another firmware', rom => void (rom[0x1c + 20] = 3), /left out: it has no image for a BIOS and this card/],
+    ['a data structure beyond its end', rom => void new DataView(rom.buffer).setUint16(0x18, 0x7f0, true), /left out: it has no PCI data structure/],
     ['a length beyond its end', rom => void (rom[2] = 200), /left out: it ends within its image of 102400 bytes/],
   ])('with %s are left out, and why is told', async (_, spoil, message) => {
     const rom = ourRom();

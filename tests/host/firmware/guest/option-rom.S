@@ -97,7 +97,32 @@ init:
   lcall *%es:7
   add $12, %sp
   mov %dx, LOG + 58(%di)
-  mov %es, %cs:manager - _start
+  // As many paragraphs as there are to have, one by one; and back.
+  xor %si, %si
+2: pushw $2
+  pushl $0xffffffff
+  pushl $1
+  pushw $0
+  lcall *%es:7
+  add $12, %sp
+  push %dx
+  push %ax
+  pop %eax
+  test %eax, %eax
+  jz 3f
+  push %eax
+  inc %si
+  cmp $1000, %si
+  jb 2b
+3: mov %si, LOG + 60(%di)
+4: test %si, %si
+  jz 5f
+  pushw $2
+  lcall *%es:7
+  add $6, %sp
+  dec %si
+  jmp 4b
+5: mov %es, %cs:manager - _start
   movb $1, %cs:2
 9: pop %es
   pop %ds
