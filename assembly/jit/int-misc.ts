@@ -3,7 +3,7 @@
 import { AF, CF, CR4_TSD, Cpu, DF, IF, IOPL, Mode, OF, PF, RF, SEG_SEL, SF, TF, VM, ZF } from "../cpu/state";
 import { BLOCK_COUNT } from "../interp/block-layout";
 import { Insn, asz, isMem, osz } from "../decode/insn";
-import { closePush, openPush } from "./emit";
+import { closePush, openPush } from "./int-jump";
 import { pushCarry, pushCond } from "./flags";
 import { bitsKnown, fixCarry, pushArith } from "./int-flags";
 import { leaveIf, openStore, pushRm, rmToY } from "./int-operand";
