@@ -1,12 +1,12 @@
 // Emitters of arithmetic. They follow the definitions of ops/alu.ts, ops/shift.ts and ops/muldiv.ts; memory has been accessed before, so
 // nothing here needs the record.
-import { Lazy } from "../cpu/state";
 import { Insn } from "../decode/insn";
 import { beginStep, flagsToLocals, known, knownShift, overlaid, pushCarry, stepped } from "./flags";
 import { flagsDie } from "./int-flags";
-import { L, arith, constant, cut, la, ln, lo, lr, lt, lx, ly, pushReg, widen } from "./operands";
+import { L, arith, constant, cut, la, ln, lo, lr, lx, ly, pushReg, widen } from "./operands";
 import { Fl, Over, Step } from "./state";
 import { W, get, i32c, op, set, tee } from "./wasm";
+import { shiftByCount } from "./int-shift";
 
 /** Where an operand comes from. */
 export namespace From {
@@ -121,18 +121,8 @@ export function shift(i: Insn, kind: u32, s: u32, quiet: bool): void {
   knownShift(kind == 0 ? Fl.SHL : kind == 1 ? Fl.SHR : Fl.SAR, s, count);
 }
 
-function bitOf(s: u32, local: u32, place: u32): void {
-  get(local);
-  constant(s, place);
-  arith(s, W.I32_SHR_U);
-  if (s == 3) op(W.I32_WRAP);
-  i32c(1);
-  op(W.I32_AND);
-}
-
 /** SHL, SHR, SAR by CL: leaves the result. Flags change only when the count is not 0. */
 export function shiftCl(i: Insn, kind: u32, s: u32): void {
-  const top: u32 = s == 3 ? 63 : 31;
   const opcode = kind == 0 ? W.I32_SHL : kind == 1 ? W.I32_SHR_U : W.I32_SHR_S;
   if (flagsDie()) {
     pushReg(i.a, s);
@@ -142,60 +132,12 @@ export function shiftCl(i: Insn, kind: u32, s: u32): void {
   }
   flagsToLocals();
   pushReg(8, 0);
-  i32c(top);
+  i32c(s == 3 ? 63 : 31);
   op(W.I32_AND);
-  set(L.CY);
+  set(L.CY2);
   pushReg(i.a, s);
   set(lx(s));
-  get(lx(s));
-  get(L.CY);
-  if (s == 3) op(W.I64_EXTEND_U);
-  arith(s, opcode);
-  set(lt(s));
-  get(L.CY);
-  op(W.IF);
-  op(W.VOID);
-  // the last bit shifted out: at count - 1 going right, at width - count going left
-  get(lx(s));
-  if (kind == 0) {
-    i32c(top + 1);
-    get(L.CY);
-    op(W.I32_SUB);
-  } else {
-    get(L.CY);
-    i32c(1);
-    op(W.I32_SUB);
-  }
-  if (s == 3) op(W.I64_EXTEND_U);
-  arith(s, W.I32_SHR_U);
-  if (s == 3) op(W.I32_WRAP);
-  i32c(1);
-  op(W.I32_AND);
-  set(L.Y);
-  get(L.Y);
-  i32c(9);
-  op(W.I32_SHL);
-  if (kind == 0) {
-    bitOf(s, lt(s), top);
-    get(L.Y);
-    op(W.I32_XOR);
-  } else if (kind == 1) {
-    bitOf(s, lt(s), top);
-    bitOf(s, lt(s), top - 1);
-    op(W.I32_XOR);
-  } else i32c(0);
-  i32c(11);
-  op(W.I32_SHL);
-  op(W.I32_OR);
-  i32c((Lazy.SHIFT * 4 + s) | Lazy.FIX_CF | Lazy.FIX_OF);
-  op(W.I32_OR);
-  set(L.FT);
-  get(lt(s));
-  widen(s);
-  set(L.FR);
-  op(W.END);
-  known(Fl.DYN, 0);
-  get(lt(s));
+  shiftByCount(kind == 0 ? 4 : kind == 1 ? 5 : 7, s);
 }
 
 /** IMUL; the result's truncation is told by CF and OF. Leaves the result. */

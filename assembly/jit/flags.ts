@@ -335,6 +335,12 @@ function settleOver(): void {
   i32c(9);
   op(W.I32_SHL);
   op(W.I32_OR);
+  fixType();
+  j.overKind = Over.NONE;
+  j.overSize = 0;
+}
+/** The flags in locals get the CF and OF that the i32 on the stack has at bits 9 and 11. */
+export function fixType(): void {
   get(L.FT);
   i32c(~Lazy.FIX);
   op(W.I32_AND);
@@ -342,8 +348,6 @@ function settleOver(): void {
   i32c(Lazy.FIX_CF | Lazy.FIX_OF);
   op(W.I32_OR);
   set(L.FT);
-  j.overKind = Over.NONE;
-  j.overSize = 0;
 }
 
 /** Whether the record has the flags already. */

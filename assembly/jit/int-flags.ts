@@ -1,10 +1,10 @@
 // What integer operations do to the flags beyond the arithmetic of flags.ts.
-import { CF, Lazy, OF } from "../cpu/state";
+import { CF, OF } from "../cpu/state";
 import { FAULTS, READS, WRITES } from "../decode/fuse";
 import { INSN_BYTES, Insn } from "../decode/insn";
 import { HOT_FACTS, HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
 import { BLOCK_HEADER, BLOCK_RECORDS } from "../interp/block-layout";
-import { flagsToLocals, known, overlaid, packFlags } from "./flags";
+import { fixType, flagsToLocals, known, overlaid, packFlags } from "./flags";
 import { Fn, L } from "./operands";
 import { Fl, Over, jit } from "./state";
 import { W, call, get, i32c, op, set } from "./wasm";
@@ -66,13 +66,7 @@ export function fixBoth(): void {
   i32c(9);
   op(W.I32_SHL);
   op(W.I32_OR);
-  get(L.FT);
-  i32c(~Lazy.FIX);
-  op(W.I32_AND);
-  op(W.I32_OR);
-  i32c(Lazy.FIX_CF | Lazy.FIX_OF);
-  op(W.I32_OR);
-  set(L.FT);
+  fixType();
   known(Fl.DYN, 0);
 }
 

@@ -62,7 +62,7 @@ function shiftQuietly(kind: u32, s: u32): void {
 }
 
 /** The same by CY2, which may be 0: then the flags, which are in locals, stay. */
-function shiftByCount(kind: u32, s: u32): void {
+export function shiftByCount(kind: u32, s: u32): void {
   shiftQuietly(kind, s);
   set(lt(s));
   get(L.CY2);
