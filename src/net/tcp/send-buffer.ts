@@ -6,6 +6,7 @@ const GATHER_BYTES = 4096;
 /** Bytes that were written and not yet acknowledged, in the pieces they came in. Pieces are not copied and must not change. */
 export class SendBuffer {
   #pieces: Uint8Array[] = [];
+  #joined = NO_BYTES;
   /** Bytes of the first piece that are gone. */
   #gone = 0;
   length = 0;
@@ -18,7 +19,7 @@ export class SendBuffer {
     this.length += bytes.length;
   }
 
-  /** `count` bytes from `offset`; both lie within the buffer. */
+  /** `count` bytes from `offset`; both lie within the buffer. Valid until the next call: they may be joined in a buffer that is used again. */
   slice(offset: number, count: number): Uint8Array {
     if (count === 0) return NO_BYTES;
     let at = this.#gone + offset;
@@ -26,7 +27,8 @@ export class SendBuffer {
     while (at >= this.#pieces[index].length) at -= this.#pieces[index++].length;
     const first = this.#pieces[index];
     if (at + count <= first.length) return first.subarray(at, at + count);
-    const joined = new Uint8Array(count);
+    if (this.#joined.length < count) this.#joined = new Uint8Array(count);
+    const joined = this.#joined.subarray(0, count);
     for (let filled = 0; filled < count; at = 0) {
       const part = this.#pieces[index++].subarray(at, at + count - filled);
       joined.set(part, filled);
@@ -46,6 +48,7 @@ export class SendBuffer {
 
   clear(): void {
     this.#pieces = [];
+    this.#joined = NO_BYTES;
     this.#gone = 0;
     this.length = 0;
   }

@@ -53,7 +53,7 @@ export interface TcpConnectionStats {
 
 /** How a connection reaches the wire and leaves the stack. */
 export interface TcpWire {
-  /** A segment larger than `mss` is cut by the wire. */
+  /** A segment larger than `mss` is cut by the wire. The payload is copied before it returns. */
   send(segment: TcpSegment, mss: number): void;
   /** Whether the wire takes segments larger than the peer's limit and cuts them. */
   readonly large: boolean;
