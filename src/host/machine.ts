@@ -7,7 +7,8 @@ import { PcBoard } from './board/pc.js';
 import { type AcpiConfig, buildAcpiTables } from './boot/acpi-tables.js';
 import { BootMemory } from './boot/boot-memory.js';
 import { firmwareMemoryTypes } from './boot/cpu-setup.js';
-import { EBDA, LOW_END, MIN_RAM_BYTES } from './boot/e820.js';
+import { FIRMWARE_ROM, PCI_HOLE, ROM_AREA, writeBiosData } from './boot/bios-area.js';
+import { MIN_RAM_BYTES } from './boot/e820.js';
 import { type Arch, type BootReport, loadRealMode } from './boot/linux.js';
 import { firmwareFiles } from './boot/firmware-files.js';
 import { bootKernel, type BootOptions, bootSector, type KernelBoot, type RomBoot, wantsFirmware } from './boot/load.js';
@@ -33,16 +34,12 @@ type Verdict = Omit<MachineExit, 'instructions' | 'timeNs'>;
 export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
 
 const GUEST_PAGE = 4096;
-/** The last gigabyte below 4 GiB, above the largest RAM. */
-const PCI_HOLE = { base: 0xc000_0000n, size: 0x4000_0000n };
 /** Instructions per call into the core: V8 optimises the interpreter only between calls. */
 const SLICE = 200_000;
 /** How long the host's event loop may wait for its turn. */
 const TURN_MS = 8;
 /** The same while something is open outside, such as a connection: it wants answers. */
 const HELD_TURN_MS = 1;
-const ROM_AREA = { start: 0xc_0000, length: 0x4_0000 };
-const FIRMWARE_ROM = { start: 0xf_0000, length: 0x1_0000 };
 const EFLAGS_IF = 0x200;
 const NS_PER_MS = 1e6;
 /** Shorter waits are no waits. */
@@ -571,10 +568,7 @@ export class Machine {
     const acpi = buildAcpiTables(this.board.acpi);
     memory.write(acpi.start, acpi.bytes);
     memory.write(SMBIOS_START, buildSmbios(this.#smbios()));
-    memory.u16(0x40e, EBDA >>> 4);
-    memory.u16(0x413, LOW_END >>> 10);
-    memory.u8(EBDA, 1);
-    this.board.serialPorts.forEach((port, i) => memory.u16(0x400 + 2 * i, port));
+    writeBiosData(memory, this.board.serialPorts);
     return acpi.rsdp;
   }
 
