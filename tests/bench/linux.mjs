@@ -17,7 +17,7 @@ const WITHOUT_SUM = new Set(['syscall', 'gzip', 'awk']);
 const USAGE = `usage: node tests/bench/linux.mjs [options]
   --only LIST     contenders, by commas: ${Object.keys(CONTENDERS).join(', ')}
   --rows LIST     workloads, by commas: the guest ends behind the last of them; the C program's run in their order, the shell's alone
-  --engine E      vmlet's engine: interp, jit or both (the default of the build)
+  --engine E      vmlet's engine: interp, jit (what users get by default) or both
   --dist NAME=DIR another build of vmlet to compare with this one; may be repeated
   --repeat N      rounds; every round runs every contender once, the table has medians (3)
   --node SPEC     Node for vmlet and v86: current, a version (24) or a path; may be repeated
@@ -139,7 +139,7 @@ await main(async () => {
   const sources = benchSources(values.sources);
   const nodes = await resolveNodes(values.node);
   if (values.engine !== undefined && ![...ENGINES, 'both'].includes(values.engine)) throw new BenchError(USAGE);
-  const engines = values.engine === 'both' ? ENGINES : [values.engine];
+  const engines = values.engine === 'both' ? ENGINES : [values.engine ?? 'jit'];
   const entries = plan(values.only?.split(',') ?? Object.keys(CONTENDERS), nodes, engines, buildsOf(values.dist));
   const wanted = values['boot-only'] ? ['boot'] : values.rows?.split(',') ?? ROWS;
   if (wanted.length === 0 || wanted.some(row => !ROWS.includes(row))) throw new BenchError(`--rows knows ${ROWS.join(', ')}`);
