@@ -1,14 +1,15 @@
 // From records to code. Every group of hot operations has its emitter here; a group without one leaves the region before the instruction.
 import { Cpu } from "../cpu/state";
 import { Insn, OP_SSE } from "../decode/insn";
-import { COUNTING, HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
+import { COUNTING, Hot } from "../generated/hot";
 import { From, alu, imul, neg, quietAlu, shift, shiftCl, step, test } from "./alu";
 import { countThick } from "./count";
 import { flagsInMemory, pushCond } from "./flags";
 import { goTo } from "./flow";
-import { Fn, L, access, arith, constant, dirtyReg, fetch, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, put, readOperand, signed, spill } from "./operands";
+import { Fn, L, access, arith, bdq, constant, dirtyReg, dq, fetch, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, put, readOperand, signed, spill } from "./operands";
 import { clearSlots } from "./page-slots";
 import { closePush, fusedOp, jump, openPush, pop, settlePop } from "./int-jump";
+import { opOf } from "./int-flags";
 import { emitTsc } from "./int-misc";
 import { emitThick, emitThickEnd, goesOn, keepsFlags, mayWrite } from "./int-ops";
 import { floating } from "./sse";
@@ -23,12 +24,6 @@ const RSP: u32 = 32;
 const RBP: u32 = 40;
 const RSI: u32 = 48;
 const RDI: u32 = 56;
-
-/** Sizes of the generator's lists: bytes, words, doublewords, quadwords. */
-// @ts-ignore: decorator
-@inline function bdq(n: u32): u32 { return n ? n + 1 : 0; }
-// @ts-ignore: decorator
-@inline function dq(n: u32): u32 { return n + 2; }
 
 /** Address of the operand for a write, into H. */
 function openWrite(i: Insn, s: u32): void {
@@ -406,8 +401,7 @@ function string(i: Insn, code: u32): void {
 
 /** Emits one record; false when it ends the block here and now. */
 export function emitRecord(i: Insn): bool {
-  let code = <u32>i.op;
-  if (code >= PAIRS && code < Hot.COUNT) code = load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1));
+  const code = opOf(i);
   if (code >= 0x3000 && floating(i, code)) return true;
   if (code >= 0x1000) {
     if ((code & 0xf000) == 0x2000) {

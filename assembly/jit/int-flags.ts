@@ -70,13 +70,19 @@ export function fixBoth(): void {
   known(Fl.DYN, 0);
 }
 
+/** The operation of a record; of a pair of records, the first one's. */
+// @ts-ignore: decorator
+@inline export function opOf(i: Insn): u32 {
+  const code = <u32>i.op;
+  return code >= PAIRS && code < Hot.COUNT ? <u32>load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1)) : code;
+}
+
 /** Whether another operation of the block replaces the flags that the current one makes, before anybody can see them. */
 export function flagsDie(): bool {
   const j = jit();
   const end = j.block + BLOCK_HEADER + <usize>load<u16>(j.block, BLOCK_RECORDS) * INSN_BYTES;
   for (let ip = j.ip + INSN_BYTES; ip < end; ip += INSN_BYTES) {
-    let code = <u32>changetype<Insn>(ip).op;
-    if (code >= PAIRS && code < Hot.COUNT) code = load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1));
+    const code = opOf(changetype<Insn>(ip));
     if (code >= Hot.COUNT) return false;
     const facts = load<u8>(HOT_FACTS + code);
     if (facts & (READS | FAULTS)) return false;

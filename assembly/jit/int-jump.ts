@@ -4,16 +4,11 @@ import { Hot } from "../generated/hot";
 import { From, alu, pushFrom, step, test } from "./alu";
 import { arith64, pushCond } from "./flags";
 import { PLAIN, bail, branch, goTo, goToDynamic, popLabel, pushLabel } from "./flow";
-import { L, access, constant, dirtyReg, fetch, la, ln, lr, lt, lx, ly, popReg, pushReg, pushRip, put, readOperand, signed } from "./operands";
+import { L, access, bdq, constant, dirtyReg, dq, fetch, la, ln, lr, lt, lx, ly, popReg, pushReg, pushRip, put, readOperand, signed } from "./operands";
 import { Left, jit } from "./state";
 import { W, get, hintedIf, i32c, i64c, op, set } from "./wasm";
 
 const RSP: u32 = 32;
-
-// @ts-ignore: decorator
-@inline function bdq(n: u32): u32 { return n ? n + 1 : 0; }
-// @ts-ignore: decorator
-@inline function dq(n: u32): u32 { return n + 2; }
 
 // ---- the stack ----
 

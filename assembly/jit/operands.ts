@@ -66,6 +66,12 @@ export namespace Fn {
   export const COUNT: u32 = 15;
 }
 
+/** Sizes of the generator's lists: bytes, words, doublewords, quadwords. */
+// @ts-ignore: decorator
+@inline export function bdq(n: u32): u32 { return n ? n + 1 : 0; }
+// @ts-ignore: decorator
+@inline export function dq(n: u32): u32 { return n + 2; }
+
 // @ts-ignore: decorator
 @inline export function lx(s: u32): u32 { return s == 3 ? L.X64 : L.X; }
 // @ts-ignore: decorator

@@ -2,8 +2,9 @@
 // compared, so that the TLB's addend is no longer on the way from one turn of the loop to the next. A slot knows only what the TLB has: every call
 // that may change the TLB clears the slots, so that accessed and dirty bits are set when the interpreter sets them.
 import { INSN_BYTES, Insn } from "../decode/insn";
-import { HOT_PAIR_FIRST, Hot, PAIRS } from "../generated/hot";
+import { Hot } from "../generated/hot";
 import { BLOCK_HEADER } from "../interp/block-layout";
+import { opOf } from "./int-flags";
 import { L } from "./operands";
 import { NODE_LOOP, SLOT_OF, SLOT_USES, jit } from "./state";
 import { xmmLocals } from "./sse-reg";
@@ -11,12 +12,6 @@ import { W, get, i32c, i64c, op, set, uleb } from "./wasm";
 
 const MAX_SLOTS: u32 = 4;
 const KEYS: u32 = 16;
-
-// @ts-ignore: decorator
-@inline function hotOf(i: Insn): u32 {
-  const code = <u32>i.op;
-  return code >= PAIRS && code < Hot.COUNT ? <u32>load<u16>(HOT_PAIR_FIRST + ((code - PAIRS) << 1)) : code;
-}
 
 /** Notes an access by index register `key` in the first pass. */
 export function noteUse(key: i32): void { if (wanted(key)) store<u8>(SLOT_USES + key, 1); }
@@ -28,7 +23,7 @@ function wanted(key: i32): bool {
   for (let ip = j.ip; ip > j.block + BLOCK_HEADER; ) {
     ip -= INSN_BYTES;
     const i = changetype<Insn>(ip);
-    const code = hotOf(i);
+    const code = opOf(i);
     if (<i32>(i.a >> 3) == key && (code == Hot.MOVZX_RR || code == Hot.MOVZX_RM)) return true;
   }
   return false;

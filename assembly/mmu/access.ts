@@ -51,27 +51,25 @@ function translateBy(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   return phys | (lin & PAGE);
 }
 
+// @ts-ignore: decorator
+@inline function ramBy(cpu: Cpu, lin: u64, write: bool, probe: u32): usize {
+  const user = cpu.cpl == 3;
+  const table = write ? cpu.tlbWrite : cpu.tlbRead;
+  if (table != (write ? writeTable(cpu, user) : readTable(cpu, user))) return 0;
+  const e = entryAt(table, lin);
+  if (load<u64>(e) != (lin & ~PAGE)) {
+    if (translateBy(cpu, lin, (write ? WRITE : 0) | (user ? USER : 0), probe) == ~0) return 0;
+    if (load<u64>(e) != (lin & ~PAGE)) return 0;
+  }
+  return <usize>(<u32>lin + load<u32>(e, 8));
+}
 /** Wasm address of a byte that is plain RAM for a read at the current privilege, else 0; faults if the read would. */
-export function ramRead(cpu: Cpu, lin: u64): usize {
-  if (cpu.tlbRead != readTable(cpu, cpu.cpl == 3)) return 0;
-  const e = entryAt(cpu.tlbRead, lin);
-  if (load<u64>(e) != (lin & ~PAGE)) {
-    translate(cpu, lin, cpu.cpl == 3 ? USER : 0);
-    if (load<u64>(e) != (lin & ~PAGE)) return 0;
-  }
-  return <usize>(<u32>lin + load<u32>(e, 8));
-}
-
+export function ramRead(cpu: Cpu, lin: u64): usize { return ramBy(cpu, lin, false, 0); }
 /** The same for a write: plain RAM with no decoded code in the page. */
-export function ramWrite(cpu: Cpu, lin: u64): usize {
-  if (cpu.tlbWrite != writeTable(cpu, cpu.cpl == 3)) return 0;
-  const e = entryAt(cpu.tlbWrite, lin);
-  if (load<u64>(e) != (lin & ~PAGE)) {
-    translate(cpu, lin, WRITE | (cpu.cpl == 3 ? USER : 0));
-    if (load<u64>(e) != (lin & ~PAGE)) return 0;
-  }
-  return <usize>(<u32>lin + load<u32>(e, 8));
-}
+export function ramWrite(cpu: Cpu, lin: u64): usize { return ramBy(cpu, lin, true, 0); }
+/** The same, 0 when the access would fault. */
+export function tryRamRead(cpu: Cpu, lin: u64): usize { return ramBy(cpu, lin, false, 2); }
+export function tryRamWrite(cpu: Cpu, lin: u64): usize { return ramBy(cpu, lin, true, 2); }
 
 /** Alignment checks and data breakpoints; reached only while updateMode has switched the fast tables off. */
 function inspect(cpu: Cpu, lin: u64, size: u32, write: bool): void {

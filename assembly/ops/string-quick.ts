@@ -3,9 +3,8 @@ import { Cpu, DF, Lazy, Mode, Seg, TF, getReg, setReg } from "../cpu/state";
 import { lazyFlags } from "../cpu/flags";
 import { ThickEnd } from "../decode/thick";
 import { Insn, OP_THICK_END, asz, osz, rep, seg } from "../decode/insn";
-import { tryTranslate } from "../mmu/access";
-import { entryAt, readTable, writeTable } from "../mmu/tlb";
-import { USER, WRITE } from "../mmu/walk";
+import { tryRamRead, tryRamWrite } from "../mmu/access";
+import { entryAt } from "../mmu/tlb";
 import { compareRun, copyRun, copySmall, fillRun, log2, scanRun } from "./string-bulk";
 
 /** A multiple of this ends a pass. */
@@ -38,24 +37,12 @@ export function isQuick(i: Insn, mode: u32): bool {
 // @ts-ignore: decorator
 @inline function hostRead(cpu: Cpu, lin: u64): usize {
   const e = entryAt(cpu.tlbRead, lin);
-  return load<u64>(e) == (lin & ~PAGE) ? <usize>(<u32>lin + load<u32>(e, 8)) : findRead(cpu, lin);
-}
-function findRead(cpu: Cpu, lin: u64): usize {
-  const user = cpu.cpl == 3;
-  if (cpu.tlbRead != readTable(cpu, user) || tryTranslate(cpu, lin, user ? USER : 0) == ~0) return 0;
-  const e = entryAt(cpu.tlbRead, lin);
-  return load<u64>(e) == (lin & ~PAGE) ? <usize>(<u32>lin + load<u32>(e, 8)) : 0;
+  return load<u64>(e) == (lin & ~PAGE) ? <usize>(<u32>lin + load<u32>(e, 8)) : tryRamRead(cpu, lin);
 }
 // @ts-ignore: decorator
 @inline function hostWrite(cpu: Cpu, lin: u64): usize {
   const e = entryAt(cpu.tlbWrite, lin);
-  return load<u64>(e) == (lin & ~PAGE) ? <usize>(<u32>lin + load<u32>(e, 8)) : findWrite(cpu, lin);
-}
-function findWrite(cpu: Cpu, lin: u64): usize {
-  const user = cpu.cpl == 3;
-  if (cpu.tlbWrite != writeTable(cpu, user) || tryTranslate(cpu, lin, user ? USER | WRITE : WRITE) == ~0) return 0;
-  const e = entryAt(cpu.tlbWrite, lin);
-  return load<u64>(e) == (lin & ~PAGE) ? <usize>(<u32>lin + load<u32>(e, 8)) : 0;
+  return load<u64>(e) == (lin & ~PAGE) ? <usize>(<u32>lin + load<u32>(e, 8)) : tryRamWrite(cpu, lin);
 }
 
 /** Elements of one size from `lin` on that stay in its page, at most `n`; 0 when the first one does not. */

@@ -16,6 +16,7 @@ import { planRom } from './boot/rom.js';
 import { buildSmbios, type SmbiosConfig, SMBIOS_START } from './boot/smbios.js';
 import { VirtualClock } from './clock.js';
 import { Core, type CoreHost, type EngineStats, Exit, MAX_RAM_BYTES } from './core.js';
+import { Holds } from './holds.js';
 import { cpuidTable } from './cpuid.js';
 import { Firmware } from './firmware/bios.js';
 import { SerialShare } from './firmware/serial-share.js';
@@ -77,7 +78,7 @@ export class Machine {
   /** Waits for others to come as far. */
   #atLimit = false;
   readonly #paced: PacedMachine;
-  #holds = 0;
+  readonly #holds = new Holds(() => this.wake());
   #sleep: Sleep | undefined;
   #resumed: (() => void) | undefined;
   #parked: (() => void)[] = [];
@@ -278,20 +279,11 @@ export class Machine {
 
   /** While held, an idle machine waits by the wall clock even in warp, as input from outside may come. Returns the release. */
   hold(): () => void {
-    const { pace } = this.#options;
-    if (pace !== undefined) return pace.hold();
-    this.#holds++;
-    let held = true;
-    return () => {
-      if (!held) return;
-      held = false;
-      this.#holds--;
-      this.wake();
-    };
+    return this.#options.pace?.hold() ?? this.#holds.take();
   }
 
   get #isHeld(): boolean {
-    return this.#holds > 0 || this.#options.pace?.held === true;
+    return this.#holds.any || this.#options.pace?.held === true;
   }
 
   /** SHA-256 over the state of CPU, memory and devices; equal for equal runs. For a machine that stands still. */
@@ -378,7 +370,7 @@ export class Machine {
       return undefined;
     }
     const next = Math.min(this.clock.deadline, timeoutNs);
-    if (!this.#realtime && this.#holds === 0 && next !== Infinity) {
+    if (!this.#realtime && !this.#holds.any && next !== Infinity) {
       this.#skipTo(next);
       return undefined;
     }
@@ -420,7 +412,7 @@ export class Machine {
 
   /** Time that the instruction in flight takes, or that its delay loop would spend; up to the next timer. Like idle time it is skipped in warp only. */
   #pass(ns: number): void {
-    if (this.#realtime || this.#holds > 0) return;
+    if (this.#realtime || this.#holds.any) return;
     const end = Math.min(this.clock.deadline, this.#timeoutNs) - 1; // the instruction in flight takes the last one
     this.#skipTo(Math.min(this.nowNs + ns, end));
     this.core.shorten(0, end - this.nowNs);

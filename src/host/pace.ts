@@ -1,6 +1,7 @@
 import type { FramePort } from './backends/backend.js';
 import { NodeWall, type Sleep, type WallClock } from './backends/wall.js';
 import { VirtualClock } from './clock.js';
+import { Holds } from './holds.js';
 
 /**
  * What a machine obeys that shares wires with others. It executes up to `limitNs`, then awaits `reached`; `next` tells when it would act next:
@@ -162,7 +163,7 @@ export class Conductor {
   #runner: Member | undefined;
   /** Machines that have a turn in this round. */
   #turns: Member[] = [];
-  #holds = 0;
+  readonly #holds = new Holds(() => this.#wake());
   #sleep: Sleep | undefined;
   #busy = false;
 
@@ -192,18 +193,11 @@ export class Conductor {
   }
 
   hold(): () => void {
-    this.#holds++;
-    let held = true;
-    return () => {
-      if (!held) return;
-      held = false;
-      this.#holds--;
-      this.#wake();
-    };
+    return this.#holds.take();
   }
 
   get held(): boolean {
-    return this.#holds > 0;
+    return this.#holds.any;
   }
 
   arrived(member: Member): void {
@@ -279,7 +273,7 @@ export class Conductor {
     const nexts = living.map(({ machine }) => machine!.nextNs);
     const wire = this.#nextOnWire;
     const earliest = Math.min(wire, ...nexts);
-    if ((earliest > front && (this.#realtime || this.#holds > 0)) || earliest === Infinity) {
+    if ((earliest > front && (this.#realtime || this.held)) || earliest === Infinity) {
       void this.#rest(front, earliest, living);
       return false;
     }

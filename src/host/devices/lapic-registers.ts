@@ -179,3 +179,12 @@ export const initialLapic = (): LapicState => ({
 
 /** The timer mode of the timer's LVT entry. */
 export const timerMode = (lvt: number): number => (lvt >> 17) & 3;
+
+/** The highest vector in words 0 to `from` of a 256-bit set, or -1. */
+export const highest = (bits: Uint32Array, from: number): number => {
+  for (let word = from; word >= 0; word--) {
+    const value = bits[word];
+    if (value !== 0) return (word << 5) + 31 - Math.clz32(value);
+  }
+  return -1;
+};

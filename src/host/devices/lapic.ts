@@ -29,6 +29,7 @@ import {
   ESR_RECEIVE_ILLEGAL,
   ESR_SEND_ILLEGAL,
   FIRST_VECTOR,
+  highest,
   ICR_ASSERT,
   ICR_BITS,
   ICR_HI,
@@ -593,12 +594,3 @@ export class Lapic implements Device<LapicState>, ApicTarget {
     this.#acceptLocal(LVT_TIMER);
   }
 }
-
-/** The highest vector in words 0 to `from` of a 256-bit set, or -1. */
-const highest = (bits: Uint32Array, from: number): number => {
-  for (let word = from; word >= 0; word--) {
-    const value = bits[word];
-    if (value !== 0) return (word << 5) + 31 - Math.clz32(value);
-  }
-  return -1;
-};
