@@ -383,7 +383,7 @@ export function execute(cpu: Cpu): void {
           if (heated(cpu, block)) continue;
         }
       } else if (cpu.bail) cpu.bail = 0;
-      else {
+      else if (!cpu.interpretOnly) {
         store<u32>(je, <u32>-heat | 0x8000_0000, 12);
         continue;
       }

@@ -48,6 +48,7 @@ export namespace Mode {
   export const FLAT_FS: u32 = 16; // FS usable, whole 4 GiB: only its base counts (or 64-bit mode)
   export const FLAT_GS: u32 = 32;
   export const SIMD: u32 = 64; // SSE may run: CR4.OSFXSR set, CR0.EM and CR0.TS clear
+  export const USER: u32 = 128; // CPL 3
 }
 
 /** Cpu.missCode when there is none. */
@@ -117,7 +118,7 @@ export class Cpu {
   // Derived by updateMode, for the interpreter.
   addrMask: u64; // of linear addresses: 32 or 64 bits
   tlbRead: usize; tlbWrite: usize; tlbExec: usize;
-  jumpKey: u32;
+  jumpKey: u32; interpretOnly: u32; // accesses are watched, or the compiler works for another CPU
   logCount: u32; // entries in the TLB log
   largeLo: u64; largeHi: u64; // linear range that large pages were cached from
   hugeSeen: u32; // a 1 GiB page was among them

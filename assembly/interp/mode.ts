@@ -1,6 +1,7 @@
 // What follows from the architectural state, kept where the interpreter reaches it in one load.
 import { AC, CR0_AM, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR, Cpu, EFER_LMA, IF, Mode, Seg, TF, VM, segAttr, segBase, segLimit } from "../cpu/state";
-import { CPU_TLB_MISS, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, TLB_BYTES } from "../layout";
+import { CPU_BASE, CPU_TLB_MISS, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW } from "../layout";
+import { execTable } from "../mmu/tlb";
 import { Insn, INSN_BYTES } from "../decode/insn";
 import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RECORDS } from "./block-layout";
 import { Hot } from "../generated/hot";
@@ -34,22 +35,24 @@ export function updateMode(cpu: Cpu): void {
     }
   }
   if ((cpu.cr4 & CR4_OSFXSR) != 0 && (cpu.cr0 & (CR0_EM | CR0_TS)) == 0) mode |= Mode.SIMD;
+  const user = cpu.cpl == 3;
+  if (user) mode |= Mode.USER;
   cpu.mode = mode;
   const long = u32((cpu.efer & EFER_LMA) != 0);
   if (jit().long != long) {
     jit().long = long;
     forgetRegions();
   }
-  const user = cpu.cpl == 3;
   const watched = (cpu.dr7 & 0xff) != 0 || (user && (cpu.eflags & AC) != 0 && (cpu.cr0 & CR0_AM) != 0);
   cpu.tlbRead = base + (watched ? CPU_TLB_MISS : user ? CPU_TLB_UR : CPU_TLB_SR);
   cpu.tlbWrite = base + (watched ? CPU_TLB_MISS : user ? CPU_TLB_UW : CPU_TLB_SW);
-  cpu.tlbExec = base + CPU_TLB_X + (user ? TLB_BYTES >> 1 : 0);
+  cpu.tlbExec = execTable(cpu, user);
+  cpu.interpretOnly = u32(watched || base != CPU_BASE);
   refreshKey(cpu);
 }
 
 export function refreshKey(cpu: Cpu): void {
-  cpu.jumpKey = cpu.cpl == 3 ? (cpu.userGeneration << 8) | cpu.mode | 0x80 : (cpu.systemGeneration << 8) | cpu.mode;
+  cpu.jumpKey = ((cpu.cpl == 3 ? cpu.userGeneration : cpu.systemGeneration) << 9) | (cpu.interpretOnly << 8) | cpu.mode;
 }
 
 /** Instructions of the current block from the one in flight on, itself included; 0 outside of a block. */

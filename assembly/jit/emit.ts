@@ -6,7 +6,7 @@ import { From, alu, imul, neg, quietAlu, shift, shiftCl, step, test } from "./al
 import { countThick } from "./count";
 import { flagsInMemory, pushCond } from "./flags";
 import { goTo } from "./flow";
-import { Fn, L, access, arith, bdq, constant, dirtyReg, dq, fetch, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, put, readOperand, signed, spill } from "./operands";
+import { Fn, L, access, arith, bdq, constant, dirtyReg, dq, fetch, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, put, readOperand, record, signed, spill } from "./operands";
 import { clearSlots } from "./page-slots";
 import { closePush, fusedOp, jump, openPush, pop, settlePop } from "./int-jump";
 import { opOf } from "./int-flags";
@@ -288,7 +288,7 @@ function thick(i: Insn, fn: u32): void {
   const j = jit();
   if (COUNTING) countThick(i);
   spill();
-  get(L.CPU);
+  record();
   i32c(<i32>changetype<usize>(i));
   i32c(i.op);
   pushPlace();
@@ -311,7 +311,7 @@ function thickEnd(i: Insn): void {
     if (!goesOn(i.op)) {
       if (COUNTING) countThick(i);
       spill();
-      get(L.CPU);
+      record();
       i32c(<i32>changetype<usize>(i));
       pushPlace();
       call(Fn.END);
@@ -328,7 +328,7 @@ export function loadRegisters(some: u32): void {
   const j = jit();
   for (let n: u32 = 0; n < 16; n++) {
     if (!((j.used & some) >> n & 1)) continue;
-    get(L.CPU);
+    record();
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, n << 3);
     set(L.GPR + n);
   }
@@ -350,7 +350,7 @@ function bump(register: u32, s: u32): void {
   const wide = jit().wide;
   pushReg(register, wide ? 3 : 2);
   i32c(1 << s);
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, <u32>offsetof<Cpu>("eflags"));
   i32c(10);
   op(W.I32_SHR_U);

@@ -2,7 +2,7 @@
 // over it: an INC or DEC, which leaves CF to what is below, and an operation that replaced CF and OF alone. Nothing is worked out until somebody reads it;
 // exits do so on their own cold way. Blocks of a region agree on the state with which an edge is crossed (module.ts), or meet in locals in the record's form.
 import { CF, Cpu, Lazy, ZF } from "../cpu/state";
-import { Fn, L, arith, constant, cut, la, ln, lo, lr, signed, widen } from "./operands";
+import { Fn, L, arith, constant, cut, la, ln, lo, lr, record, signed, widen } from "./operands";
 import { comparedBits, comparedCarry, comparedCond } from "./sse-flags";
 import { Fl, Over, Step, jit } from "./state";
 import { W, call, get, i32c, i64c, mem, op, set } from "./wasm";
@@ -123,7 +123,7 @@ function baseCarry(): void {
   const s = j.flagSize;
   switch (j.flagKind) {
     case Fl.MEM:
-      get(L.CPU);
+      record();
       i32c(2);
       call(Fn.COND);
       break;
@@ -367,24 +367,24 @@ export function spillFlags(): void {
 }
 
 export function storeFlags(): void {
-  get(L.CPU);
+  record();
   get(L.FT);
   mem(W.I32_STORE, FL_T);
-  get(L.CPU);
+  record();
   get(L.FA);
   mem(W.I64_STORE, FL_A);
-  get(L.CPU);
+  record();
   get(L.FR);
   mem(W.I64_STORE, FL_R);
 }
 export function loadFlags(): void {
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, FL_T);
   set(L.FT);
-  get(L.CPU);
+  record();
   mem(W.I64_LOAD, FL_A);
   set(L.FA);
-  get(L.CPU);
+  record();
   mem(W.I64_LOAD, FL_R);
   set(L.FR);
 }
@@ -459,7 +459,7 @@ function pushOverflow(): bool {
 export function pushCond(cc: u32): void {
   if (tryCond(cc)) return;
   spillFlags();
-  get(L.CPU);
+  record();
   i32c(cc);
   call(Fn.COND);
 }

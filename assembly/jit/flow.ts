@@ -5,7 +5,7 @@ import { BLOCK_COUNT } from "../interp/block-layout";
 import { FETCH_ENTRIES_MASK } from "../mmu/tlb";
 import { flagsAreInMemory, flagsToLocals, packFlags, spillFlags, unpackFlags } from "./flags";
 import { emitTree, noteBlock } from "./module";
-import { L, pushRip, pushRipAt } from "./operands";
+import { L, pushRip, pushRipAt, record } from "./operands";
 import { flushXmm, settleXmm } from "./sse-reg";
 import { fallOf, placeOf, takenOf } from "./region";
 import {
@@ -114,7 +114,7 @@ function bailAt(delta: i32, done: i32, reason: u32): void {
   pushRip(delta);
   set(L.NEXT);
   settleLeft(jit().pending + done);
-  get(L.CPU);
+  record();
   i32c(reason + 1);
   mem(W.I32_STORE, <u32>offsetof<Cpu>("bail"));
   leave();
@@ -149,15 +149,12 @@ function pushMapped(page: u32): void {
   op(W.I32_SHR_U);
   i32c(<i32>FETCH_ENTRIES_MASK);
   op(W.I32_AND);
-  get(L.CPU);
-  mem(W.I32_LOAD, <u32>offsetof<Cpu>("tlbExec"));
-  op(W.I32_ADD);
   tee(L.E);
-  mem(W.I64_LOAD, 0);
+  mem(W.I64_LOAD, <u32>j.tableExec);
   get(L.X64);
   op(W.I64_EQ);
   get(L.E);
-  mem(W.I32_LOAD, 12);
+  mem(W.I32_LOAD, <u32>j.tableExec + 12);
   i32c(load<u32>(PAGE_NUMBER + (page << 2)));
   op(W.I32_EQ);
   op(W.I32_AND);

@@ -7,7 +7,7 @@ import { closePush, openPush } from "./int-jump";
 import { pushCarry, pushCond } from "./flags";
 import { bitsKnown, fixCarry, pushArith } from "./int-flags";
 import { leaveIf, openStore, pushRm, rmToY } from "./int-operand";
-import { L, constant, cut, ly, popReg, pushAddress, pushReg, put, signed } from "./operands";
+import { L, constant, cut, ly, popReg, pushAddress, pushReg, put, record, signed } from "./operands";
 import { jit } from "./state";
 import { W, get, i32c, i64c, mem, op, tee, set } from "./wasm";
 
@@ -19,7 +19,7 @@ const EFLAGS: u32 = <u32>offsetof<Cpu>("eflags");
 const CPL: u32 = <u32>offsetof<Cpu>("cpl");
 
 function load32(offset: u32): void {
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, offset);
 }
 
@@ -124,7 +124,7 @@ export function emitCarry(kind: u32): void {
 }
 /** Sets or clears bits of Cpu.eflags. */
 function emitEflags(bits: u32, on: bool): void {
-  get(L.CPU);
+  record();
   load32(EFLAGS);
   i32c(on ? bits : ~bits);
   op(on ? W.I32_OR : W.I32_AND);
@@ -188,12 +188,12 @@ export function emitTsc(i: Insn, withId: bool): void {
   i32c(<i32>CR4_TSD);
   op(W.I32_AND);
   leaveIf();
-  get(L.CPU);
+  record();
   i32c(1);
   mem(W.I32_STORE, <u32>offsetof<Cpu>("tscRead")); // for PAUSE
-  get(L.CPU);
+  record();
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("end"));
-  get(L.CPU);
+  record();
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("tscOffset"));
   op(W.I64_ADD);
   get(L.LEFT);
@@ -241,7 +241,7 @@ export function emitInterruptFlag(on: bool): void {
   leaveIf();
   if (on) {
     // an STI that changes something has a shadow of its own; else that of an SS load stays
-    get(L.CPU);
+    record();
     i32c(1);
     load32(<u32>offsetof<Cpu>("shadow"));
     load32(EFLAGS);

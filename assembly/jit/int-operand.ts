@@ -1,7 +1,7 @@
 // The rm operand of thick records in compiled code: a register, or memory that needs no segment checks.
 import { Cpu, Mode, Seg } from "../cpu/state";
 import { Insn, asz, isMem, seg } from "../decode/insn";
-import { L, access, fetch, lt, lx, ly, popReg, pushAddress, pushReg, put } from "./operands";
+import { L, access, fetch, lt, lx, ly, popReg, pushAddress, pushReg, put, record } from "./operands";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
 import { Left, jit } from "./state";
 import { W, get, hintedIf, i64c, mem, op, set } from "./wasm";
@@ -18,7 +18,7 @@ export function plain(i: Insn): bool {
 /** Adds the base of FS or GS to the address on the stack, and wraps it to the mode's addresses. */
 function rebase(i: Insn): void {
   const wide = jit().wide;
-  get(L.CPU);
+  record();
   mem(wide ? W.I64_LOAD : W.I32_LOAD, seg(i) == Seg.FS ? <u32>offsetof<Cpu>("fsBase") : <u32>offsetof<Cpu>("gsBase"));
   op(wide ? W.I64_ADD : W.I32_ADD);
   if (wide && !jit().code64) {

@@ -7,7 +7,7 @@ import { emitRecord, loadRegisters } from "./emit";
 import { UNSURE, UNTOUCHED, loadFlags, packFlags, storeFlags, unpackFlags } from "./flags";
 import { beginXmm, declareXmm, endXmm, forgetXmm, loadXmm, resetXmm, settleXmmDirty, storeXmm, xmmGroups } from "./sse-reg";
 import { BACK, EXIT, EXIT_FLAGS, FORWARD, checkBudget, goTo, pageBits, popLabel, pushLabel } from "./flow";
-import { Fn, L } from "./operands";
+import { Fn, L, record } from "./operands";
 import { chooseSlots, clearSlots, declareSlots, forgetUses, slotGroups } from "./page-slots";
 import { placeOf } from "./region";
 import {
@@ -113,16 +113,10 @@ function emitBody(): void {
   declareXmm();
   declareSlots();
   clearSlots();
-  get(L.CPU);
-  mem(W.I32_LOAD, <u32>offsetof<Cpu>("tlbRead"));
-  set(L.TR);
-  get(L.CPU);
-  mem(W.I32_LOAD, <u32>offsetof<Cpu>("tlbWrite"));
-  set(L.TW);
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, <u32>offsetof<Cpu>("left"));
   set(L.LEFT);
-  get(L.CPU);
+  record();
   mem(W.I64_LOAD, <u32>offsetof<Cpu>("rip"));
   set(L.RIP);
   loadRegisters(0xffff);
@@ -145,16 +139,16 @@ function emitBody(): void {
   op(W.END);
   for (let n: u32 = 0; n < 16; n++) {
     if (!((j.everDirty >> n) & 1)) continue;
-    get(L.CPU);
+    record();
     get(L.GPR + n);
     if (!j.wide) op(W.I64_EXTEND_U);
     mem(W.I64_STORE, n << 3);
   }
   storeXmm();
-  get(L.CPU);
+  record();
   get(L.NEXT);
   mem(W.I64_STORE, <u32>offsetof<Cpu>("rip"));
-  get(L.CPU);
+  record();
   get(L.LEFT);
   mem(W.I32_STORE, <u32>offsetof<Cpu>("left"));
   op(W.END);

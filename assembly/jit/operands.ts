@@ -12,38 +12,36 @@ import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 /** Locals of a region's function. */
 export namespace L {
   export const CPU: u32 = 0;
-  export const TR: u32 = 1; // read table
-  export const TW: u32 = 2;
-  export const LEFT: u32 = 3; // Cpu.left, but for the pending instructions
-  export const FT: u32 = 4; // lazy flags, as in the record
-  export const E: u32 = 5;
-  export const X: u32 = 6; // 32-bit temporaries
-  export const Y: u32 = 7;
-  export const T: u32 = 8;
-  export const AD: u32 = 9; // linear address of the operand
-  export const H: u32 = 10; // wasm address of the operand
-  export const A: u32 = 11; // first operand and result of the last operation that set all flags
-  export const R: u32 = 12;
-  export const N: u32 = 13; // result of an INC or DEC behind it
-  export const O: u32 = 14; // result of a rotation behind it, or its CF
-  export const CY: u32 = 15;
-  export const CY2: u32 = 16; // a condition
-  export const CI: u32 = 17; // carry that came into an ADC or SBB
-  export const I32S: u32 = 17;
-  export const FA: u32 = 18; // the same for 64 bits; flA and flR of the record in the dynamic state
-  export const FR: u32 = 19;
-  export const N64: u32 = 20;
-  export const O64: u32 = 21;
-  export const P64: u32 = 22;
-  export const RIP: u32 = 23; // of the entry
-  export const NEXT: u32 = 24; // where the region is left for
-  export const AD64: u32 = 25;
-  export const X64: u32 = 26;
-  export const Y64: u32 = 27;
-  export const T64: u32 = 28;
+  export const LEFT: u32 = 1; // Cpu.left, but for the pending instructions
+  export const FT: u32 = 2; // lazy flags, as in the record
+  export const E: u32 = 3;
+  export const X: u32 = 4; // 32-bit temporaries
+  export const Y: u32 = 5;
+  export const T: u32 = 6;
+  export const AD: u32 = 7; // linear address of the operand
+  export const H: u32 = 8; // wasm address of the operand
+  export const A: u32 = 9; // first operand and result of the last operation that set all flags
+  export const R: u32 = 10;
+  export const N: u32 = 11; // result of an INC or DEC behind it
+  export const O: u32 = 12; // result of a rotation behind it, or its CF
+  export const CY: u32 = 13;
+  export const CY2: u32 = 14; // a condition
+  export const CI: u32 = 15; // carry that came into an ADC or SBB
+  export const I32S: u32 = 15;
+  export const FA: u32 = 16; // the same for 64 bits; flA and flR of the record in the dynamic state
+  export const FR: u32 = 17;
+  export const N64: u32 = 18;
+  export const O64: u32 = 19;
+  export const P64: u32 = 20;
+  export const RIP: u32 = 21; // of the entry
+  export const NEXT: u32 = 22; // where the region is left for
+  export const AD64: u32 = 23;
+  export const X64: u32 = 24;
+  export const Y64: u32 = 25;
+  export const T64: u32 = 26;
   export const I64S: u32 = 11;
-  export const V: u32 = 29;
-  export const GPR: u32 = 30;
+  export const V: u32 = 27;
+  export const GPR: u32 = 28;
 }
 
 /** Functions of the core that regions import, in the order of module.ts. */
@@ -115,6 +113,9 @@ export function widen(s: u32): void {
   signed(s);
   op(W.I64_EXTEND_S);
 }
+
+/** Pushes the CPU's record: a constant, as the tables behind it are. */
+export function record(): void { i32c(<i32>jit().cpu); }
 
 function useReg(n: u32): void { jit().used |= 1 << n; }
 export function dirtyReg(n: u32): void {
@@ -198,7 +199,7 @@ function pushBase(offset: u32): void {
     get(L.GPR + (offset >> 3));
   } else if (offset == BRIP) pushRip(0);
   else {
-    get(L.CPU);
+    record();
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, offset);
   }
 }
@@ -257,7 +258,7 @@ export function spillRegisters(some: u32): void {
   const j = jit();
   for (let n: u32 = 0; n < 16; n++) {
     if (!((j.dirty & some) >> n & 1)) continue;
-    get(L.CPU);
+    record();
     get(L.GPR + n);
     if (!j.wide) op(W.I64_EXTEND_U);
     mem(W.I64_STORE, n << 3);
@@ -339,6 +340,7 @@ function bytesOf(s: u32): u32 { return s >= 4 ? 16 : 1 << s; }
 
 /** The same by the TLB, for the address on the stack and in its local; a page that is found goes into the slot. */
 function look(s: u32, write: bool, slot: u32): void {
+  const table = <u32>(write ? jit().tableWrite : jit().tableRead);
   const wide = jit().wide;
   const ad = wide ? L.AD64 : L.AD;
   if (wide) op(W.I32_WRAP);
@@ -346,26 +348,24 @@ function look(s: u32, write: bool, slot: u32): void {
   op(W.I32_SHR_U);
   i32c(0xfff0);
   op(W.I32_AND);
-  get(write ? L.TW : L.TR);
-  op(W.I32_ADD);
   tee(L.E);
-  mem(wide ? W.I64_LOAD : W.I32_LOAD, 0);
+  mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
   pushLastPage(ad, bytesOf(s));
   samePage(ad, s);
   hintedIf(W.I32, true);
   if (slot) {
     get(L.E);
-    mem(W.I32_LOAD, 8);
+    mem(W.I32_LOAD, table + 8);
     set(L.E);
     fillSlot(slot, write, ad);
   }
   get(ad);
   if (wide) op(W.I32_WRAP);
   get(L.E);
-  if (!slot) mem(W.I32_LOAD, 8);
+  if (!slot) mem(W.I32_LOAD, table + 8);
   op(W.I32_ADD);
   op(W.ELSE);
-  get(L.CPU);
+  record();
   get(ad);
   if (!wide) op(W.I64_EXTEND_U);
   i32c(s);

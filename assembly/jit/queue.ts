@@ -1,13 +1,13 @@
 // When what is compiled: a hot block becomes the entry of a region at once, while its address space is the current one; regions wait for others and
 // become one module. And when they go: each region is listed at the pages that it was compiled from.
-import { Cpu, EFER_LMA, cpuAt } from "../cpu/state";
+import { Cpu, EFER_LMA, Mode, cpuAt } from "../cpu/state";
 import { BLOCK_HASH, BLOCK_HASH_BITS } from "../layout";
 import { jitInstall, jitPhase, jitReset } from "../imports";
 import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_NEXT } from "../interp/block-layout";
 import { instructionCount } from "../interp/mode";
 import { shared } from "../machine";
 import { INFO_FLAGS, INFO_ROM, pageInfo } from "../mmu/physical";
-import { newGeneration } from "../mmu/tlb";
+import { execTable, newGeneration, readTable, writeTable } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
 import {
@@ -28,6 +28,10 @@ const WAITING_LEAST: i32 = 0x7000_0000;
 
 /** A block, at Cpu.rip, has been executed often enough. Tells whether it is compiled by now. */
 export function heated(cpu: Cpu, block: usize): bool {
+  if (cpu.interpretOnly) {
+    store<i32>(block, 1, BLOCK_HEAT);
+    return false;
+  }
   const j = jit();
   if (j.slots >= j.maxSlots || j.refs + MAX_PAGES > MAX_REFS) forgetRegions();
   j.grown = 0;
@@ -66,7 +70,12 @@ function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
     j.pendingAt = instructionCount(cpu);
   }
   jitPhase(1);
+  j.cpu = changetype<usize>(cpu);
   growRegion(cpu, block, rip);
+  const user = (j.mode & Mode.USER) != 0;
+  j.tableRead = readTable(cpu, user);
+  j.tableWrite = writeTable(cpu, user);
+  j.tableExec = execTable(cpu, user);
   j.wide = j.code64 | u32((cpu.efer & EFER_LMA) != 0);
   const emitted = emitRegion();
   jitPhase(0);

@@ -3,7 +3,7 @@ import { Mode, SEG_BASE, Seg } from "../cpu/state";
 import { CPU_XMM } from "../layout";
 import { Insn, asz, isMem, seg } from "../decode/insn";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
-import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, pushAddress } from "./operands";
+import { Fn, L, SIZE_128, SIZE_128_ALIGNED, access, pushAddress, record } from "./operands";
 import { Fact, V, X, pushWhole, simd, splitGuard, vget } from "./sse-reg";
 import { Left, SLOW_REG, jit } from "./state";
 import { W, call, f32c, f64c, get, hintedIf, i32c, i64c, mem, op, op2, simdMem, tee, uleb } from "./wasm";
@@ -28,7 +28,7 @@ export function operandAddress(i: Insn, s: u32, write: bool): void {
   if (segment < Seg.FS) pushAddress(i, true);
   else {
     pushAddress(i, false);
-    get(L.CPU);
+    record();
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, <u32>SEG_BASE + (segment << 3));
     op(j.wide ? W.I64_ADD : W.I32_ADD);
     if (j.wide && !j.code64) {
@@ -87,7 +87,7 @@ export function skip(depth: u32): void { op2(W.BR, depth); }
  */
 export function slowly(i: Insn, source: u32, promise: u32): void {
   const j = jit();
-  get(L.CPU);
+  record();
   i32c(<i32>j.ip);
   i32c(<i32>promise);
   pushWhole(i.a);
@@ -115,7 +115,7 @@ export function slowly(i: Insn, source: u32, promise: u32): void {
 }
 /** Pushes the result of `slowly` by a load. */
 export function slowResult(load: u32): void {
-  get(L.CPU);
+  record();
   if (load) mem(load, SLOW_RESULT);
   else simdMem(V.LOAD, SLOW_RESULT);
 }

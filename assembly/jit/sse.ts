@@ -4,7 +4,7 @@ import { Insn, OP_SSE, isMem } from "../decode/insn";
 import { COUNTING } from "../generated/hot";
 import { countThick } from "./count";
 import { flagsInMemory } from "./flags";
-import { Fn, L, pushPlace, spill } from "./operands";
+import { Fn, L, pushPlace, record, spill } from "./operands";
 import { fromPackedInteger, horizontal, packedArithmetic, packedCompare, packedPrecision, toPackedInteger, toPackedIntegerDouble } from "./sse-packed";
 import { integer0f, logic, map38, map3a, shuffleFp, unpackFp, vectorCall } from "./sse-int";
 import {
@@ -22,7 +22,7 @@ function lightCall(code: u32): void {
   const j = jit();
   if (COUNTING) countThick(changetype<Insn>(j.ip));
   spill();
-  get(L.CPU);
+  record();
   i32c(<i32>j.ip);
   i32c(<i32>code);
   pushPlace();
@@ -45,7 +45,7 @@ function x87(i: Insn, code: u32): bool {
   if (code == FNSTSW_AX) {
     const j = jit();
     j.used |= 1;
-    get(L.CPU);
+    record();
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, 0);
     set(L.GPR);
   } else if ((code & 0x3fb00) == 0x3300 && (code & 0xff) >= 0xe8 && (code & 0xff) < 0xf8) flagsInMemory(); // FCOMI and its like

@@ -80,6 +80,10 @@ export class Jit {
   maxInsns: u32; // instructions of one region at most, when it is compiled first
   regrowAfter: i32; // transitions from a region to another one before it is compiled again, with what follows in it
   deliver: u32; // page faults of compiled code and of string instructions are delivered in place, not by the host
+  cpu: usize; // that regions are compiled for
+  tableRead: usize; // of its TLB, of the mode's privilege
+  tableWrite: usize;
+  tableExec: usize;
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
   // output
   at: usize;

@@ -6,7 +6,7 @@ import { Quick, isQuick } from "../ops/string-quick";
 import { loadRegisters } from "./emit";
 import { flagsInMemory, spillFlags } from "./flags";
 import { PLAIN, bail, exitTo, popLabel, pushLabel } from "./flow";
-import { Fn, L, dirtyReg, spillRegisters } from "./operands";
+import { Fn, L, dirtyReg, record, spillRegisters } from "./operands";
 import { clearSlots } from "./page-slots";
 import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, op, tee } from "./wasm";
@@ -21,7 +21,7 @@ export function emitRepeated(i: Insn): bool {
   const changed = RCX | RDI | (n == ThickEnd.REP_MOVS || n == ThickEnd.REP_CMPS ? RSI : 0);
   spillRegisters(changed | (n == ThickEnd.REP_STOS || n == ThickEnd.REP_SCAS ? RAX : 0));
   if (compares) spillFlags();
-  get(L.CPU);
+  record();
   i32c(<i32>changetype<usize>(i));
   call(Fn.STRING);
   tee(L.X);

@@ -4,7 +4,7 @@ import { Cpu, SEG_SEL } from "../cpu/state";
 import { Insn, isMem, seg } from "../decode/insn";
 import { CPU_ST } from "../layout";
 import { BIAS, C1, TOP64 } from "../softfp/fp";
-import { L, pushRip } from "./operands";
+import { L, pushRip, record } from "./operands";
 import { jit } from "./state";
 import { W, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
@@ -18,7 +18,7 @@ const OTHER: u32 = L.E;
 const SIG: u32 = L.X64;
 
 function load32(offset: u32): void {
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, offset);
 }
 /** Pushes the number of ST(n), TOP being that of the status word in Y. */
@@ -49,7 +49,7 @@ function empty(local: u32): void {
   op(W.I32_AND);
 }
 function slot(local: u32): void {
-  get(L.CPU);
+  record();
   get(local);
   i32c(4);
   op(W.I32_SHL);
@@ -73,7 +73,7 @@ function storeSlot(local: u32): void {
 }
 /** Writes the tag of the register in a local. */
 function tag(local: u32, isEmpty: bool): void {
-  get(L.CPU);
+  record();
   load32(TAGS);
   i32c(isEmpty ? 1 : -2);
   get(local);
@@ -83,7 +83,7 @@ function tag(local: u32, isEmpty: bool): void {
 }
 /** Clears C1; TOP becomes what `top` says: the register at hand, the next one, or stays. */
 function status(top: i32): void {
-  get(L.CPU);
+  record();
   get(L.Y);
   i32c(~(C1 | (top == Top.KEPT ? 0 : TOP)));
   op(W.I32_AND);
@@ -108,21 +108,21 @@ namespace Top {
 }
 /** The last instruction and its operand, whose address is that of the last access. */
 function note(i: Insn, o: u32): void {
-  get(L.CPU);
+  record();
   i32c(o & 0x7ff);
   mem(W.I32_STORE, <u32>offsetof<Cpu>("fpuOpcode"));
-  get(L.CPU);
+  record();
   pushRip(<i32>i.off - <i32>i.len);
   mem(W.I64_STORE, <u32>offsetof<Cpu>("fpuIp"));
-  get(L.CPU);
+  record();
   load32(<u32>offsetof<Cpu>("csSel"));
   mem(W.I32_STORE, <u32>offsetof<Cpu>("fpuCs"));
   if (!isMem(i)) return;
-  get(L.CPU);
+  record();
   get(jit().wide ? L.AD64 : L.AD);
   if (!jit().wide) op(W.I64_EXTEND_U);
   mem(W.I64_STORE, <u32>offsetof<Cpu>("fpuDp"));
-  get(L.CPU);
+  record();
   load32(<u32>SEG_SEL + (seg(i) << 2));
   mem(W.I32_STORE, <u32>offsetof<Cpu>("fpuDs"));
 }

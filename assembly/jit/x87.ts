@@ -6,7 +6,7 @@ import { loadSize, storeSize } from "../ops/x87";
 import { CW_BITS } from "../ops/x87-state";
 import { flagsInMemory } from "./flags";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
-import { Fn, L, popReg, pushRip, put } from "./operands";
+import { Fn, L, popReg, pushRip, put, record } from "./operands";
 import { operandAddress, plainMemory } from "./sse-operand";
 import { Left, jit } from "./state";
 import { loadInteger, loadReal, moveRegister, storeReal } from "./x87-inline";
@@ -20,13 +20,13 @@ const RESULT: u32 = <u32>offsetof<Cpu>("temp2");
 function needCalm(): void {
   const j = jit();
   if (j.fpuCalm) return;
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, CONTROL);
   i32c(0x3f);
   op(W.I32_AND);
   i32c(0x3f);
   op(W.I32_NE);
-  get(L.CPU);
+  record();
   mem(W.I32_LOAD, STATUS);
   i32c(0x80);
   op(W.I32_AND);
@@ -42,7 +42,7 @@ function needCalm(): void {
 /** Calls the core with the operand in T64; the address is that of the last access, or none. */
 function operate(memory: bool): void {
   const j = jit();
-  get(L.CPU);
+  record();
   i32c(<i32>j.ip);
   pushRip(0);
   if (memory) {
@@ -70,7 +70,7 @@ function loadControl(): void {
   bail(Left.REFUSED);
   popLabel();
   op(W.END);
-  get(L.CPU);
+  record();
   get(L.X);
   i32c(CW_BITS);
   op(W.I32_AND);
@@ -97,7 +97,7 @@ export function emitX87(i: Insn, code: u32): bool {
   if (key == 0x0f || key == 0x2f) {
     // FNSTCW, FNSTSW
     operandAddress(i, 1, true);
-    get(L.CPU);
+    record();
     mem(W.I32_LOAD, key == 0x0f ? CONTROL : STATUS);
     put(1);
     return true;
@@ -135,7 +135,7 @@ export function emitX87(i: Insn, code: u32): bool {
   if (real) storeReal(i, o, 1 << s, (key & 7) == 3);
   operate(true);
   get(L.H);
-  get(L.CPU);
+  record();
   mem(s == 3 ? W.I64_LOAD : W.I32_LOAD, RESULT);
   put(s);
   if (real) op(W.END);
@@ -147,7 +147,7 @@ function register(o: u32, key: u32): bool {
   const n = o & 7;
   if (o == 0x7e0) {
     // FNSTSW AX
-    get(L.CPU);
+    record();
     mem(W.I32_LOAD, STATUS);
     popReg(0, 1);
     return true;

@@ -31,7 +31,7 @@ export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u
 
 /** A number that no key of the jump cache has. */
 export function freshGeneration(cpu: Cpu): u32 {
-  cpu.generation = (cpu.generation + 1) & 0x00ff_ffff;
+  cpu.generation = (cpu.generation + 1) & 0x007f_ffff;
   if (cpu.generation == 0) {
     memory.fill(changetype<usize>(cpu) + CPU_JUMP, 0xff, <usize>JUMP_ENTRIES * 16);
     cpu.generation = 1;
@@ -134,3 +134,5 @@ function watchTable(table: usize, page: u32): void {
 @inline export function readTable(cpu: Cpu, user: bool): usize { return changetype<usize>(cpu) + (user ? CPU_TLB_UR : CPU_TLB_SR); }
 // @ts-ignore: decorator
 @inline export function writeTable(cpu: Cpu, user: bool): usize { return changetype<usize>(cpu) + (user ? CPU_TLB_UW : CPU_TLB_SW); }
+// @ts-ignore: decorator
+@inline export function execTable(cpu: Cpu, user: bool): usize { return changetype<usize>(cpu) + CPU_TLB_X + (user ? TLB_BYTES >> 1 : 0); }
