@@ -45,4 +45,6 @@ export const ARENA: usize = 0x0200_0000; // decoded blocks
 export const ARENA_END: usize = 0x0600_0000;
 export const ROM_BASE: usize = 0x0600_0000; // firmware below 4 GiB
 export const ROM_MAX: usize = 0x0100_0000;
+/** 16 bytes by table slot of the compiler: see jit/windows.ts. */
+export const JIT_WINDOWS: usize = 0x0700_0000;
 export const RAM_BASE: usize = 0x0800_0000;

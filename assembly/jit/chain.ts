@@ -29,6 +29,11 @@ export function runRegions(cpu: Cpu, slot: u32): void {
     slot = next;
     from = rip;
   }
+  if (load<i32>(slotInfo(slot), 4) == 1) {
+    // it asked to be compiled again, and nothing followed it
+    store<i32>(slotInfo(slot), 0, 4);
+    regrow(cpu, slot, from);
+  }
   cpu.block = 0;
   j.enteredAt = ~0;
   j.executed += cpu.end - <u64><i64>cpu.left - before;

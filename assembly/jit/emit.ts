@@ -6,8 +6,7 @@ import { From, alu, imul, neg, quietAlu, shift, shiftCl, step, test } from "./al
 import { countThick } from "./count";
 import { flagsInMemory, pushCond } from "./flags";
 import { goTo } from "./flow";
-import { Fn, L, access, arith, bdq, constant, dirtyReg, dq, fetch, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, put, readOperand, record, signed, spill } from "./operands";
-import { clearSlots } from "./page-slots";
+import { Fn, L, Stored, access, arith, bdq, constant, dirtyReg, dq, fetch, forgetAddresses, lt, lx, ly, popReg, pushAddress, pushPlace, pushReg, put, read, readOperand, record, signed, spill, write } from "./operands";
 import { closePush, fusedOp, jump, openPush, pop, settlePop } from "./int-jump";
 import { opOf } from "./int-flags";
 import { emitTsc } from "./int-misc";
@@ -16,6 +15,7 @@ import { floating } from "./sse";
 import { moveVector } from "./sse-move";
 import { loadXmm } from "./sse-reg";
 import { jit } from "./state";
+import { forgetValue, giveValue, takeValue } from "./windows";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set } from "./wasm";
 
 const RAX: u32 = 0;
@@ -24,6 +24,8 @@ const RSP: u32 = 32;
 const RBP: u32 = 40;
 const RSI: u32 = 48;
 const RDI: u32 = 56;
+/** Where the registers' offsets end: an address without base or index has this one. */
+const REGISTERS: u32 = <u32>offsetof<Cpu>("zero");
 
 /** Address of the operand for a write, into H. */
 function openWrite(i: Insn, s: u32): void {
@@ -46,11 +48,23 @@ function openModify(i: Insn, s: u32): void {
   set(lx(s));
 }
 
+/** Pops the sum of register `a` and `by` into the register. */
+function popMoved(i: Insn, s: u32, by: i64): void {
+  if (s != (jit().wide ? 3 : 2)) {
+    popReg(i.a, s);
+    return;
+  }
+  takeValue(i.a >> 3);
+  popReg(i.a, s);
+  giveValue(i.a >> 3, s == 2 ? <i64><i32>by : by);
+}
+
 function aluOp(i: Insn, n: u32): void {
   const s = bdq(n % 3), form = (n / 3) % 5, kind = n / 15;
   if (form < 2) {
     alu(i, kind, s, From.A, form ? From.IMM : From.B);
-    if (kind != 7) popReg(i.a, s);
+    if (form && (kind == 0 || kind == 5)) popMoved(i, s, kind ? -<i64>i.imm : <i64>i.imm);
+    else if (kind != 7) popReg(i.a, s);
   } else if (form == 2) {
     readOperand(i, s);
     set(ly(s));
@@ -108,7 +122,11 @@ function moves(i: Insn, code: u32): void {
   if (code < Hot.MOV_RI) {
     const s = code - Hot.MOV_RR;
     pushReg(i.b, s);
-    popReg(i.a, s);
+    if (s == (jit().wide ? 3 : 2)) {
+      takeValue(i.b >> 3);
+      popReg(i.a, s);
+      giveValue(i.a >> 3, 0);
+    } else popReg(i.a, s);
   } else if (code < Hot.MOV_RM) {
     const n = code - Hot.MOV_RI;
     const s: u32 = n < 2 ? n : jit().wide ? 3 : 2;
@@ -122,10 +140,8 @@ function moves(i: Insn, code: u32): void {
     const immediate = code >= Hot.MOV_MI;
     const s = code - (immediate ? Hot.MOV_MI : Hot.MOV_MR);
     pushAddress(i, true);
-    access(s, true);
-    if (immediate) constant(s, i.imm);
-    else pushReg(i.a, s);
-    put(s);
+    if (immediate) write(s, Stored.CONSTANT, i.imm);
+    else write(s, Stored.REGISTER, i.a);
   } else if (code < Hot.MOVSX_RR) {
     if (code < Hot.MOVZX_RM) pushReg(i.b, code - Hot.MOVZX_RR);
     else readOperand(i, code - Hot.MOVZX_RM);
@@ -141,7 +157,12 @@ function moves(i: Insn, code: u32): void {
     const s = dq(code - Hot.LEA);
     pushAddress(i, false);
     if (s == 2 && jit().wide) op(W.I32_WRAP);
-    popReg(i.a, s);
+    const base = <u32>i.base;
+    if (s == (jit().wide ? 3 : 2) && base < REGISTERS && <u32>i.index == REGISTERS) {
+      takeValue(base >> 3);
+      popReg(i.a, s);
+      giveValue(i.a >> 3, <i64>i.disp);
+    } else popReg(i.a, s);
   }
 }
 
@@ -150,7 +171,7 @@ function unary(i: Insn, code: u32): void {
     const down = code >= Hot.DEC_R;
     const s = dq(code - (down ? Hot.DEC_R : Hot.INC_R));
     step(i, down, s, From.A);
-    popReg(i.a, s);
+    popMoved(i, s, down ? -1 : 1);
   } else if (code < Hot.NEG_R) {
     const down = code >= Hot.DEC_M;
     const s = dq(code - (down ? Hot.DEC_M : Hot.INC_M));
@@ -226,29 +247,26 @@ function stack(i: Insn, code: u32): void {
   const s = dq((code - Hot.PUSH_R) & 1);
   if (code < Hot.POP_R) {
     openPush(s);
-    pushReg(i.a, s);
-    put(s);
-    closePush();
+    write(s, Stored.REGISTER, i.a);
+    closePush(s);
   } else if (code < Hot.PUSH_I) {
     pop(RSP, s);
-    settlePop(s);
+    settlePop(RSP, s);
     get(lt(s));
     popReg(i.a, s);
   } else if (code < Hot.PUSH_M) {
     openPush(s);
-    constant(s, i.imm);
-    put(s);
-    closePush();
+    write(s, Stored.CONSTANT, i.imm);
+    closePush(s);
   } else if (code < Hot.LEAVE) {
     readOperand(i, s);
     set(ly(s));
     openPush(s);
-    get(ly(s));
-    put(s);
-    closePush();
+    write(s, Stored.LOCAL, ly(s));
+    closePush(s);
   } else {
     pop(RBP, s);
-    settlePop(s);
+    settlePop(RBP, s);
     get(lt(s));
     popReg(RBP, s);
   }
@@ -301,7 +319,7 @@ function thick(i: Insn, fn: u32): void {
   j.cleaned = 1;
   loadRegisters(mayWrite(i));
   if (i.op >= OP_SSE) loadXmm();
-  clearSlots();
+  forgetAddresses();
   if (!keepsFlags(i)) flagsInMemory();
 }
 
@@ -331,6 +349,7 @@ export function loadRegisters(some: u32): void {
     record();
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, n << 3);
     set(L.GPR + n);
+    forgetValue(n);
   }
 }
 
@@ -371,13 +390,11 @@ function string(i: Insn, code: u32): void {
   const s = bdq((code - Hot.MOVS) % 3), kind = (code - Hot.MOVS) / 3;
   if (kind < 2) {
     pushPointer(RSI);
-    access(s, false);
-    fetch(s);
+    read(s);
     set(ly(s));
   } else if (kind == 3) {
     pushPointer(RDI);
-    access(s, false);
-    fetch(s);
+    read(s);
     set(ly(s));
     pushReg(RAX, s);
     set(lx(s));
@@ -390,10 +407,8 @@ function string(i: Insn, code: u32): void {
     popReg(RAX, s);
   } else {
     pushPointer(RDI);
-    access(s, true);
-    if (kind == 0) get(ly(s));
-    else pushReg(RAX, s);
-    put(s);
+    if (kind == 0) write(s, Stored.LOCAL, ly(s));
+    else write(s, Stored.REGISTER, RAX);
   }
   if (kind < 2) bump(RSI, s);
   if (kind != 1) bump(RDI, s);
@@ -416,7 +431,9 @@ export function emitRecord(i: Insn): bool {
   else if (code < Hot.TEST) {
     const n = code - Hot.QALU;
     quietAlu(i, quietKind(n >> 2), dq(n & 1), n & 2 ? From.IMM : From.B);
-    popReg(i.a, dq(n & 1));
+    const kind = quietKind(n >> 2);
+    if (n & 2 && (kind == 0 || kind == 5)) popMoved(i, dq(n & 1), kind ? -<i64>i.imm : <i64>i.imm);
+    else popReg(i.a, dq(n & 1));
   } else if (code < Hot.MOV_RR) {
     const n = code - Hot.TEST;
     const s = bdq(n % 3), form = n / 3;

@@ -12,6 +12,7 @@ import {
   Fl, Jit, LABELS, Left, MAX_POINTS, NODE_DELTA, NODE_FALL, NODE_FLAGS_IN, NODE_HEADER, NODE_PAGE, NODE_PAGE2, NODE_TAKEN, NODE_WAYS, NO_NODE,
   PAGE_DELTA, PAGE_NUMBER, POINTS, jit,
 } from "./state";
+import { restoreValues, saveValues } from "./windows";
 import { W, get, hintedIf, i32c, mem, op, set, tee, uleb } from "./wasm";
 
 /** Kinds of labels. */
@@ -55,12 +56,14 @@ export function savePoint(): void {
     return;
   }
   memory.copy(POINTS + <usize>j.points * POINT_BYTES, changetype<usize>(j) + POINT, POINT_BYTES);
+  saveValues(j.points);
   j.points++;
 }
 export function restorePoint(): void {
   const j = jit();
   if (!j.points) return;
   j.points--;
+  restoreValues(j.points);
   memory.copy(changetype<usize>(j) + POINT, POINTS + <usize>j.points * POINT_BYTES, POINT_BYTES);
 }
 

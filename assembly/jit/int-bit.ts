@@ -7,6 +7,7 @@ import { bitsKnown, fixCarry, pushArith } from "./int-flags";
 import { closeRm, openRm, openStore, pushLinear, pushRm } from "./int-operand";
 import { L, access, arith, constant, cut, fetch, lt, lx, ly, popReg, pushReg, put, signed } from "./operands";
 import { Fl, jit } from "./state";
+import { addressUnknown } from "./windows";
 import { W, get, i32c, i64c, op, op2, set, tee } from "./wasm";
 
 /** Adds the byte offset of the operand that holds the bit in register a to the address on the stack. */
@@ -39,6 +40,7 @@ export function emitBt(i: Insn, kind: u32, s: u32, immediate: bool): void {
   if (!immediate && isMem(i)) {
     pushLinear(i);
     addBitOffset(i, s);
+    addressUnknown();
     access(s, kind != 0);
     set(L.H);
     get(L.H);

@@ -4,15 +4,16 @@ import { Hot } from "../generated/hot";
 import { From, alu, pushFrom, step, test } from "./alu";
 import { arith64, pushCond } from "./flags";
 import { PLAIN, bail, branch, goTo, goToDynamic, popLabel, pushLabel } from "./flow";
-import { L, access, bdq, constant, dirtyReg, dq, fetch, la, ln, lr, lt, lx, ly, popReg, pushReg, pushRip, put, readOperand, signed } from "./operands";
+import { L, Stored, bdq, constant, dirtyReg, dq, la, ln, lr, lt, lx, ly, popReg, pushReg, read, readOperand, signed, write } from "./operands";
 import { Left, jit } from "./state";
+import { addressBy, giveValue, takeValue } from "./windows";
 import { W, get, hintedIf, i32c, i64c, op, set } from "./wasm";
 
 const RSP: u32 = 32;
 
 // ---- the stack ----
 
-/** Opens the slot of a push; `size` 2 or 3. */
+/** Pushes the address of a push's slot; `size` 2 or 3. */
 export function openPush(size: u32): void {
   pushReg(RSP, jit().wide ? 3 : 2);
   if (jit().wide) {
@@ -26,11 +27,13 @@ export function openPush(size: u32): void {
     i32c(4);
     op(W.I32_SUB);
   }
-  access(size, true);
+  if (jit().wide == jit().code64) addressBy(RSP >> 3, -(1 << size));
 }
-export function closePush(): void {
+export function closePush(size: u32): void {
   get(jit().wide ? L.AD64 : L.AD);
+  takeValue(RSP >> 3);
   dirtyReg(RSP >> 3);
+  if (jit().wide == jit().code64) giveValue(RSP >> 3, -(1 << size));
   set(L.GPR + (RSP >> 3));
 }
 /** The value at the address in register `from`, into T; RSP behind it comes with `settlePop`. */
@@ -40,11 +43,13 @@ export function pop(from: u32, size: u32): void {
     i64c(0xffff_ffff);
     op(W.I64_AND);
   }
-  access(size, false);
-  fetch(size);
+  if (jit().wide == jit().code64) addressBy(from >> 3, 0);
+  read(size);
   set(lt(size));
 }
-export function settlePop(size: u32): void {
+/** Stack pointer behind a pop of what register `from` points to. */
+export function settlePop(from: u32, size: u32): void {
+  takeValue(from >> 3);
   if (jit().wide) {
     get(L.AD64);
     i64c(size == 3 ? 8 : 4);
@@ -59,6 +64,7 @@ export function settlePop(size: u32): void {
     op(W.I32_ADD);
   }
   dirtyReg(RSP >> 3);
+  if (jit().wide == jit().code64) giveValue(RSP >> 3, 1 << size);
   set(L.GPR + (RSP >> 3));
 }
 
@@ -99,10 +105,8 @@ export function jump(i: Insn, code: u32): void {
   if (code < Hot.RET) {
     const s = dq(code - Hot.CALL);
     openPush(s);
-    pushRip(off);
-    if (s == 2) op(W.I32_WRAP);
-    put(s);
-    closePush();
+    write(s, Stored.RETURN, off);
+    closePush(s);
     goTo(true);
     return;
   }
@@ -112,7 +116,7 @@ export function jump(i: Insn, code: u32): void {
     get(lt(s));
     target64(s);
     checkTarget(s);
-    settlePop(s);
+    settlePop(RSP, s);
     goToDynamic();
     return;
   }
@@ -124,10 +128,8 @@ export function jump(i: Insn, code: u32): void {
   checkTarget(s);
   if (kind & 1) {
     openPush(s);
-    pushRip(off);
-    if (s == 2) op(W.I32_WRAP);
-    put(s);
-    closePush();
+    write(s, Stored.RETURN, off);
+    closePush(s);
   }
   goToDynamic();
 }

@@ -7,7 +7,7 @@ import { closePush, openPush } from "./int-jump";
 import { pushCarry, pushCond } from "./flags";
 import { bitsKnown, fixCarry, pushArith } from "./int-flags";
 import { leaveIf, openStore, pushRm, rmToY } from "./int-operand";
-import { L, constant, cut, ly, popReg, pushAddress, pushReg, put, record, signed } from "./operands";
+import { L, Stored, constant, cut, lt, ly, popReg, pushAddress, pushReg, put, record, signed, write } from "./operands";
 import { jit } from "./state";
 import { W, get, i32c, i64c, mem, op, tee, set } from "./wasm";
 
@@ -154,14 +154,20 @@ function stackSize(i: Insn): u32 {
   return (j.mode & (Mode.SIZE | Mode.FLAT | Mode.STACK32)) == (Mode.CODE32 | Mode.FLAT | Mode.STACK32) && osz(i) == 2 ? 2 : 0;
 }
 
+/** Pushes the i32 that is on the stack of WebAssembly on the guest's. */
+function pushValue(s: u32): void {
+  if (s == 3) op(W.I64_EXTEND_U);
+  set(lt(s));
+  openPush(s);
+  write(s, Stored.LOCAL, lt(s));
+  closePush(s);
+}
+
 export function emitPushSelector(i: Insn): bool {
   const s = stackSize(i);
   if (!s) return false;
-  openPush(s);
   load32(<u32>SEG_SEL + (<u32>i.a << 2));
-  if (s == 3) op(W.I64_EXTEND_U);
-  put(s);
-  closePush();
+  pushValue(s);
   return true;
 }
 
@@ -169,15 +175,12 @@ export function emitPushSelector(i: Insn): bool {
 export function emitPushf(i: Insn): bool {
   const s = stackSize(i);
   if (!s) return false;
-  openPush(s);
   pushArith();
   load32(EFLAGS);
   i32c(~(VM | RF));
   op(W.I32_AND);
   op(W.I32_OR);
-  if (s == 3) op(W.I64_EXTEND_U);
-  put(s);
-  closePush();
+  pushValue(s);
   return true;
 }
 

@@ -1,7 +1,7 @@
 // The rm operand of thick records in compiled code: a register, or memory that needs no segment checks.
 import { Cpu, Mode, Seg } from "../cpu/state";
 import { Insn, asz, isMem, seg } from "../decode/insn";
-import { L, access, fetch, lt, lx, ly, popReg, pushAddress, pushReg, put, record } from "./operands";
+import { L, access, fetch, lt, lx, ly, popReg, pushAddress, pushReg, put, read, record } from "./operands";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
 import { Left, jit } from "./state";
 import { W, get, hintedIf, i64c, mem, op, set } from "./wasm";
@@ -40,8 +40,7 @@ export function pushRm(i: Insn, s: u32): void {
     return;
   }
   pushLinear(i);
-  access(s, false);
-  fetch(s);
+  read(s);
 }
 
 /** Address of the memory operand for a write, into H. */

@@ -14,6 +14,7 @@ import {
   BODIES, Fl, HINTS, HINT_ENDS, NODE_BLOCK, NODE_DELTA, NODE_DIRTY_GEN, NODE_DIRTY_IN, NODE_FALL, NODE_FLAGS_IN, NODE_FLAGS_OUT, NODE_HEADER, NODE_IDOM,
   NODE_PATH, NODE_TAKEN, NODE_VERIFIED, NODE_WAYS, NO_NODE, ORDER, OUT, jit,
 } from "./state";
+import { beginValues, chooseWindows, declareWindows, forgetValues, forgetWindows, windowGroups } from "./windows";
 import { W, get, mem, op, op2, patch5, set, uleb } from "./wasm";
 
 const CLEANED: u32 = 0x8000_0000;
@@ -26,6 +27,7 @@ export function emitTree(node: u32): void {
     op2(W.LOOP, W.VOID);
     pushLabel(BACK, node);
     resetXmm();
+    forgetValues();
   }
   if (header || node == 0) checkBudgetOf(node);
   let merges: u32 = 0;
@@ -47,6 +49,7 @@ export function emitTree(node: u32): void {
     j.verified = load<u32>(NODE_VERIFIED + (node << 2)) | pageBits(n);
     unpackFlags(load<u32>(NODE_FLAGS_IN + (n << 2)));
     resetXmm();
+    forgetValues();
     emitTree(n);
   }
   if (header) {
@@ -101,7 +104,7 @@ export function noteBlock(): void {
 
 function emitBody(): void {
   const j = jit();
-  op(4 + xmmGroups() + slotGroups());
+  op(4 + xmmGroups() + slotGroups() + windowGroups());
   uleb(L.I32S);
   op(W.I32);
   uleb(L.I64S);
@@ -112,6 +115,7 @@ function emitBody(): void {
   op(j.wide ? W.I64 : W.I32);
   declareXmm();
   declareSlots();
+  declareWindows();
   clearSlots();
   record();
   mem(W.I32_LOAD, <u32>offsetof<Cpu>("left"));
@@ -127,6 +131,7 @@ function emitBody(): void {
   op2(W.BLOCK, W.VOID);
   j.labels = 0;
   j.points = 0;
+  beginValues();
   pushLabel(EXIT, 0);
   pushLabel(EXIT_FLAGS, 0);
   j.pending = 0;
@@ -198,6 +203,7 @@ export function emitRegion(): bool {
   j.everDirty = 0;
   forgetXmm();
   forgetUses();
+  forgetWindows();
   j.key = -1;
   j.failed = 0;
   for (let k: u32 = 0; k < j.nodes; k++) store<u32>(NODE_FLAGS_IN + (k << 2), Fl.DYN);
@@ -209,6 +215,7 @@ export function emitRegion(): bool {
       settleEntries();
       settleXmmDirty();
       chooseSlots();
+      chooseWindows();
     }
   }
   if (j.failed) {

@@ -6,6 +6,7 @@ import { spillFlags } from "./flags";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
 import { spillXmm } from "./sse-reg";
 import { addendLocal, clearSlots, fillSlot, noteUse, pageLocal, slotOf } from "./page-slots";
+import { addressBy, addressUnknown, closeWindows, forgetValue, noteAccess, windowLocal, windowOf, windowSpan, windowWritten } from "./windows";
 import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
@@ -27,21 +28,23 @@ export namespace L {
   export const CY: u32 = 13;
   export const CY2: u32 = 14; // a condition
   export const CI: u32 = 15; // carry that came into an ADC or SBB
-  export const I32S: u32 = 15;
-  export const FA: u32 = 16; // the same for 64 bits; flA and flR of the record in the dynamic state
-  export const FR: u32 = 17;
-  export const N64: u32 = 18;
-  export const O64: u32 = 19;
-  export const P64: u32 = 20;
-  export const RIP: u32 = 21; // of the entry
-  export const NEXT: u32 = 22; // where the region is left for
-  export const AD64: u32 = 23;
-  export const X64: u32 = 24;
-  export const Y64: u32 = 25;
-  export const T64: u32 = 26;
-  export const I64S: u32 = 11;
-  export const V: u32 = 27;
-  export const GPR: u32 = 28;
+  export const LO: u32 = 16; // first byte of a window
+  export const I32S: u32 = 16;
+  export const FA: u32 = 17; // the same for 64 bits; flA and flR of the record in the dynamic state
+  export const FR: u32 = 18;
+  export const N64: u32 = 19;
+  export const O64: u32 = 20;
+  export const P64: u32 = 21;
+  export const RIP: u32 = 22; // of the entry
+  export const NEXT: u32 = 23; // where the region is left for
+  export const AD64: u32 = 24;
+  export const X64: u32 = 25;
+  export const Y64: u32 = 26;
+  export const T64: u32 = 27;
+  export const LO64: u32 = 28;
+  export const I64S: u32 = 12;
+  export const V: u32 = 29;
+  export const GPR: u32 = 30;
 }
 
 /** Functions of the core that regions import, in the order of module.ts. */
@@ -123,6 +126,7 @@ export function dirtyReg(n: u32): void {
   j.used |= 1 << n;
   j.everDirty |= 1 << n;
   j.dirty |= 1 << n;
+  forgetValue(n);
 }
 
 /** Pushes the register at a byte offset of the register file. */
@@ -221,6 +225,8 @@ export function pushAddress(i: Insn, mask: bool): void {
     pushBase(base);
     some = true;
   }
+  addressUnknown();
+  if (mask && base < ZERO && index == ZERO && j.wide == j.code64) addressBy(base >> 3, <i64>i.disp);
   j.key = mask && index < ZERO ? <i32>(index >> 3) : -1;
   if (index != ZERO) {
     pushBase(index);
@@ -245,6 +251,12 @@ export function pushAddress(i: Insn, mask: bool): void {
     i64c(0xffff_ffff);
     op(W.I64_AND);
   }
+}
+
+/** Behind a call that may have changed the TLB: everything is looked up again. */
+export function forgetAddresses(): void {
+  clearSlots();
+  jit().windowsOpen = 0;
 }
 
 /** Writes registers and flags back, so that the record is exact; the locals stay what they are. */
@@ -305,91 +317,224 @@ function samePage(ad: u32, s: u32): void {
   op(W.I32_AND);
 }
 
+// What an access leaves: the operand's wasm address, its value, or nothing, when it stores one that `setStored` named.
+namespace Form {
+  export const ADDRESS: u32 = 0;
+  export const LOAD: u32 = 1;
+  export const STORE: u32 = 2;
+}
+/** Values that a store may have. */
+export namespace Stored {
+  export const REGISTER: u32 = 0; // offset in the register file
+  export const CONSTANT: u32 = 1;
+  export const LOCAL: u32 = 2;
+  export const RETURN: u32 = 3; // the instruction pointer, so many bytes behind the block's start
+}
+
 /**
  * Takes the linear address from the stack and leaves the operand's wasm address there. The fast path is the interpreter's; the slow one
  * returns 0 when the instruction faults or is the interpreter's business for another reason: the region is left before it.
  */
-export function access(s: u32, write: bool): void {
+export function access(s: u32, write: bool): void { reach(s, write, Form.ADDRESS, 0, 0); }
+/** Takes the linear address from the stack and leaves the value there. */
+export function read(s: u32): void { reach(s, false, Form.LOAD, 0, 0); }
+/** Takes the linear address from the stack and stores what `v` says of a kind of `Stored`. */
+export function write(s: u32, what: u32, v: u64): void { reach(s, true, Form.STORE, what, v); }
+
+function reach(s: u32, writes: bool, form: u32, what: u32, v: u64): void {
   const j = jit();
   const ad = j.wide ? L.AD64 : L.AD;
-  if (!j.pass) noteUse(j.key);
-  const slot = slotOf(j.key);
-  j.key = -1;
-  if (!slot) {
-    tee(ad);
-    look(s, write, 0);
-    return;
+  if (!j.pass) {
+    noteUse(j.key);
+    noteAccess(bytesOf(s), writes);
   }
-  set(ad);
-  pushLastPage(ad, bytesOf(s));
-  get(pageLocal(slot, write));
-  samePage(ad, s);
-  hintedIf(W.I32, true);
-  get(ad);
-  if (j.wide) op(W.I32_WRAP);
-  get(addendLocal(slot, write));
-  op(W.I32_ADD);
-  op(W.ELSE);
-  pushLabel(PLAIN, 0);
-  get(ad);
-  look(s, write, slot);
-  popLabel();
-  op(W.END);
+  const slot = slotOf(j.key);
+  const window = slot ? 0 : windowOf(bytesOf(s), writes);
+  const value = j.addressValue;
+  j.key = -1;
+  addressUnknown();
+  if (window) {
+    set(ad);
+    throughWindow(window, value, s, writes, form, what, v);
+  } else if (slot) {
+    set(ad);
+    pushLastPage(ad, bytesOf(s));
+    get(pageLocal(slot, writes));
+    samePage(ad, s);
+    hintedIf(typeOf(form, s), true);
+    get(ad);
+    if (j.wide) op(W.I32_WRAP);
+    get(addendLocal(slot, writes));
+    op(W.I32_ADD);
+    finish(form, s, 0, what, v);
+    op(W.ELSE);
+    pushLabel(PLAIN, 0);
+    get(ad);
+    look(s, writes, slot, form, what, v);
+    popLabel();
+    op(W.END);
+  } else {
+    tee(ad);
+    look(s, writes, 0, form, what, v);
+  }
 }
-function bytesOf(s: u32): u32 { return s >= 4 ? 16 : 1 << s; }
+function bytesOf(s: u32): i32 { return s >= 4 ? 16 : 1 << s; }
+function typeOf(form: u32, s: u32): u32 { return form == Form.STORE ? W.VOID : form == Form.LOAD && s == 3 ? W.I64 : W.I32; }
 
-/** The same by the TLB, for the address on the stack and in its local; a page that is found goes into the slot. */
-function look(s: u32, write: bool, slot: u32): void {
-  const table = <u32>(write ? jit().tableWrite : jit().tableRead);
-  const wide = jit().wide;
-  const ad = wide ? L.AD64 : L.AD;
-  if (wide) op(W.I32_WRAP);
+/** The wasm address on the stack, and `offset` bytes more, becomes what the form says. */
+function finish(form: u32, s: u32, offset: u32, what: u32, v: u64): void {
+  if (form == Form.LOAD) mem(loadOf(s), offset);
+  else if (form == Form.STORE) {
+    if (what == Stored.REGISTER) pushReg(<u32>v, s);
+    else if (what == Stored.CONSTANT) constant(s, v);
+    else if (what == Stored.LOCAL) get(<u32>v);
+    else {
+      pushRip(<i32>v);
+      if (s == 2) op(W.I32_WRAP);
+    }
+    mem(storeOf(s), offset);
+  } else if (offset) {
+    i32c(offset);
+    op(W.I32_ADD);
+  }
+}
+
+/** Pushes the offset of the TLB entry for the address on the stack. */
+function pushEntry(): void {
+  if (jit().wide) op(W.I32_WRAP);
   i32c(8);
   op(W.I32_SHR_U);
   i32c(0xfff0);
   op(W.I32_AND);
+}
+
+/** The core finds the operand of the address in local `ad`, whose wasm address is in H behind it, or the region is left. */
+function callCore(s: u32, writes: bool, code: u32, labels: u32): void {
+  record();
+  get(jit().wide ? L.AD64 : L.AD);
+  if (!jit().wide) op(W.I64_EXTEND_U);
+  i32c(code);
+  call(writes ? Fn.WRITE : Fn.READ);
+  tee(L.H);
+  op(W.I32_EQZ);
+  hintedIf(W.VOID, false);
+  pushLabel(PLAIN, 0, labels);
+  bail(writes ? Left.WRITE : Left.READ);
+  popLabel(labels);
+  op(W.END);
+}
+
+/** The operand by the TLB, for the address on the stack and in its local; a page that is found goes into the slot. */
+function look(s: u32, writes: bool, slot: u32, form: u32, what: u32, v: u64): void {
+  const wide = jit().wide;
+  const ad = wide ? L.AD64 : L.AD;
+  const table = <u32>(writes ? jit().tableWrite : jit().tableRead);
+  pushEntry();
   tee(L.E);
   mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
   pushLastPage(ad, bytesOf(s));
   samePage(ad, s);
-  hintedIf(W.I32, true);
+  hintedIf(typeOf(form, s), true);
   if (slot) {
     get(L.E);
     mem(W.I32_LOAD, table + 8);
     set(L.E);
-    fillSlot(slot, write, ad);
+    fillSlot(slot, writes, ad);
   }
   get(ad);
   if (wide) op(W.I32_WRAP);
   get(L.E);
   if (!slot) mem(W.I32_LOAD, table + 8);
   op(W.I32_ADD);
+  finish(form, s, 0, what, v);
   op(W.ELSE);
-  record();
-  get(ad);
-  if (!wide) op(W.I64_EXTEND_U);
-  i32c(s);
-  call(write ? Fn.WRITE : Fn.READ);
-  tee(L.H);
-  op(W.I32_EQZ);
-  hintedIf(W.VOID, false);
-  pushLabel(PLAIN, 0, 2);
-  bail(write ? Left.WRITE : Left.READ);
-  popLabel(2);
-  op(W.END);
+  callCore(s, writes, s, 2);
   clearSlots();
+  closeWindows(0);
   get(L.H);
+  finish(form, s, 0, what, v);
   op(W.END);
 }
 
+/** The operand by a window, which the first access opens; the address is in its local. */
+function throughWindow(window: u32, value: u32, s: u32, writes: bool, form: u32, what: u32, v: u64): void {
+  const j = jit();
+  const wide = j.wide;
+  const ad = wide ? L.AD64 : L.AD, lo = wide ? L.LO64 : L.LO;
+  const table = <u32>(windowWritten(value) ? j.tableWrite : j.tableRead);
+  const offset = j.windowOffset;
+  const opens = !((j.windowsOpen >> (window - 1)) & 1);
+  const local = windowLocal(window);
+  if (opens) {
+    get(ad);
+    if (offset) {
+      if (wide) i64c(offset);
+      else i32c(offset);
+      op(wide ? W.I64_SUB : W.I32_SUB);
+    }
+    tee(lo);
+    pushEntry();
+    tee(L.E);
+    mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
+    pushLastPage(lo, windowSpan(value));
+    samePage(ad, s);
+  } else {
+    if (s == SIZE_128_ALIGNED) i32c(0);
+    get(local);
+    if (s == SIZE_128_ALIGNED) {
+      get(ad);
+      if (wide) op(W.I32_WRAP);
+      i32c(15);
+      op(W.I32_AND);
+      op(W.SELECT);
+    }
+  }
+  hintedIf(typeOf(form, s), true);
+  if (opens) {
+    pushOpened(lo, table);
+    tee(local);
+  } else get(local);
+  finish(form, s, offset, what, v);
+  op(W.ELSE);
+  callCore(s, writes, s | (j.slot << 4), 2);
+  clearSlots();
+  closeWindows(0);
+  if (opens) {
+    // the core knows the page now
+    pushOpened(lo, table);
+    i32c(0);
+    get(L.E);
+    mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
+    pushLastPage(lo, windowSpan(value));
+    op(wide ? W.I64_EQ : W.I32_EQ);
+    op(W.SELECT);
+    set(local);
+  }
+  get(L.H);
+  finish(form, s, 0, what, v);
+  op(W.END);
+  j.windowsOpen |= 1 << (window - 1);
+}
+/** Pushes the wasm address of the window's first byte, by the TLB entry in E. */
+function pushOpened(lo: u32, table: u32): void {
+  get(lo);
+  if (jit().wide) op(W.I32_WRAP);
+  get(L.E);
+  mem(W.I32_LOAD, table + 8);
+  op(W.I32_ADD);
+}
+
 /** Wasm address on the stack becomes the value. */
-export function fetch(s: u32): void { mem(s == 0 ? W.I32_LOAD8_U : s == 1 ? W.I32_LOAD16_U : s == 2 ? W.I32_LOAD : W.I64_LOAD, 0); }
+export function fetch(s: u32): void { mem(loadOf(s), 0); }
 /** Wasm address and value are on the stack. */
-export function put(s: u32): void { mem(s == 0 ? W.I32_STORE8 : s == 1 ? W.I32_STORE16 : s == 2 ? W.I32_STORE : W.I64_STORE, 0); }
+export function put(s: u32): void { mem(storeOf(s), 0); }
+// @ts-ignore: decorator
+@inline function loadOf(s: u32): u32 { return s == 0 ? W.I32_LOAD8_U : s == 1 ? W.I32_LOAD16_U : s == 2 ? W.I32_LOAD : W.I64_LOAD; }
+// @ts-ignore: decorator
+@inline function storeOf(s: u32): u32 { return s == 0 ? W.I32_STORE8 : s == 1 ? W.I32_STORE16 : s == 2 ? W.I32_STORE : W.I64_STORE; }
 
 /** Pushes the value of the record's memory operand. */
 export function readOperand(i: Insn, s: u32): void {
   pushAddress(i, true);
-  access(s, false);
-  fetch(s);
+  read(s);
 }

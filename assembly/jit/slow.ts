@@ -14,6 +14,7 @@ import { rdtsc } from "../ops/system";
 import { divWide, mulOverflows } from "../ops/muldiv";
 import { quick } from "../ops/string-quick";
 import { lines } from "../interp/blocks";
+import { missedWindow } from "./windows";
 import { BOUNCE, Left, countExit } from "./state";
 
 // @ts-ignore: decorator
@@ -27,12 +28,13 @@ import { BOUNCE, Left, countExit } from "./state";
 // @ts-ignore: decorator
 @inline function bytesOf(code: u32): u32 { return code >= 4 ? 16 : 1 << code; }
 
-/** Wasm address of an operand, size by its code, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB and what is known of the fault. */
+/** Wasm address of an operand, size by the lowest four bits of its code, table slot of a region with a closed window above, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB and what is known of the fault. */
 export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
-  const size = bytesOf(code);
+  const kind = code & 15, size = bytesOf(kind);
   const user = cpu.cpl == 3;
   cpu.missCode = NO_MISS;
-  if (cpu.tlbRead != readTable(cpu, user) || (code == 5 && (lin & 15) != 0)) return 0;
+  if (code > 15) missedWindow(cpu, code >> 4);
+  if (cpu.tlbRead != readTable(cpu, user) || (kind == 5 && (lin & 15) != 0)) return 0;
   const access: u32 = user ? USER : 0;
   const first = tryTranslate(cpu, lin, access);
   if (first == ~0) return 0;
@@ -50,10 +52,11 @@ export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
 }
 
 export function jitWrite(cpu: Cpu, lin: u64, code: u32): usize {
-  const size = bytesOf(code);
+  const kind = code & 15, size = bytesOf(kind);
   const user = cpu.cpl == 3;
   cpu.missCode = NO_MISS;
-  if (cpu.tlbWrite != writeTable(cpu, user) || (code == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return 0;
+  if (code > 15) missedWindow(cpu, code >> 4);
+  if (cpu.tlbWrite != writeTable(cpu, user) || (kind == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return 0;
   const phys = tryTranslate(cpu, lin, user ? USER | WRITE : WRITE);
   if (phys == ~0) return 0;
   const host = hostOf(phys);

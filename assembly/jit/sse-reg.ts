@@ -5,7 +5,7 @@ import { CPU_XMM, JIT_BASE } from "../layout";
 import { Jit, NODE_FALL, NODE_TAKEN, NODE_XDIRTY_GEN, NODE_XDIRTY_IN, NO_NODE, ORDER, jit } from "./state";
 import { W, get, i32c, mem, op, set, simdMem, tee, uleb } from "./wasm";
 
-const FIRST: u32 = 44; // L.GPR + 16
+const FIRST: u32 = 46; // L.GPR + 16
 /** Locals behind those of operands.ts, declared when the region has any SSE code. */
 export namespace X {
   export const XMM: u32 = FIRST;

@@ -4,7 +4,7 @@ import { Insn, OP_SSE, isMem } from "../decode/insn";
 import { COUNTING } from "../generated/hot";
 import { countThick } from "./count";
 import { flagsInMemory } from "./flags";
-import { Fn, L, pushPlace, record, spill } from "./operands";
+import { Fn, L, forgetAddresses, pushPlace, record, spill } from "./operands";
 import { fromPackedInteger, horizontal, packedArithmetic, packedCompare, packedPrecision, toPackedInteger, toPackedIntegerDouble } from "./sse-packed";
 import { integer0f, logic, map38, map3a, shuffleFp, unpackFp, vectorCall } from "./sse-int";
 import {
@@ -15,6 +15,7 @@ import { loadGuard } from "./sse-reg";
 import { fromInteger, precision, roundScalar, scalarArithmetic, scalarCompare, scalarCompareFlags, toInteger } from "./sse-scalar";
 import { jit } from "./state";
 import { emitX87 } from "./x87";
+import { forgetValue } from "./windows";
 import { W, call, get, hintedIf, i32c, mem, op, set } from "./wasm";
 
 /** A thick operation that changes no general or XMM register and no flag, so that what is in locals stays there. */
@@ -34,6 +35,7 @@ function lightCall(code: u32): void {
   j.xdirty = 0;
   j.fpuCalm = 0;
   j.cleaned = 1;
+  forgetAddresses();
 }
 
 const FNSTSW_AX: u32 = 0x37e0;
@@ -48,6 +50,7 @@ function x87(i: Insn, code: u32): bool {
     record();
     mem(j.wide ? W.I64_LOAD : W.I32_LOAD, 0);
     set(L.GPR);
+    forgetValue(0);
   } else if ((code & 0x3fb00) == 0x3300 && (code & 0xff) >= 0xe8 && (code & 0xff) < 0xf8) flagsInMemory(); // FCOMI and its like
   return true;
 }

@@ -84,6 +84,8 @@ export class Jit {
   tableRead: usize; // of its TLB, of the mode's privilege
   tableWrite: usize;
   tableExec: usize;
+  slot: u32; // of the table, for the region at hand
+  careful: u32; // that region gets no windows
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
   // output
   at: usize;
@@ -105,6 +107,14 @@ export class Jit {
   xused: u32; // the same for XMM registers
   xeverDirty: u32;
   pageSlots: u32; // see page-slots.ts
+  windows: u32; // see windows.ts
+  windowOffset: i32; // of the address at hand in its window
+  windowsOpen: u32; // on the way to this point, by number
+  values: u32; // numbers that were given to values of registers
+  takenValue: u32;
+  takenDistance: i32;
+  addressValue: u32; // of the register in the address on the stack, 0: none
+  addressDistance: i32;
   key: i32; // index register of the address on the stack, -1: none
   xany: u32; // there is SSE code at all
   xguard: u32; // the guard of sse-reg.ts is used
@@ -179,6 +189,14 @@ export const NODE_XDIRTY_GEN: usize = JIT_BASE + 0x5400; // u32, bit 31: cleaned
 export const NODE_LOOP: usize = JIT_BASE + 0x5800; // u8: lies in a small loop
 export const SLOT_USES: usize = JIT_BASE + 0x5900; // u8 by index register
 export const SLOT_OF: usize = JIT_BASE + 0x5910; // u8 by index register: its page slot + 1
+export const VALUES: usize = JIT_BASE + 0x5a00; // u32 number, i32 distance by register
+export const WINDOW_LO: usize = JIT_BASE + 0x6000; // i32 by value: distances of the first byte and of what follows the last
+export const WINDOW_HI: usize = JIT_BASE + 0x7000;
+export const WINDOW_COUNT: usize = JIT_BASE + 0x8000; // u32 by value: accesses
+export const WINDOW_WRITE: usize = JIT_BASE + 0x9000; // u8 by value: one of them writes
+export const WINDOW_OF: usize = JIT_BASE + 0x9400; // u8 by value: its window
+/** The values of registers at saved points: see windows.ts. */
+export const VALUE_POINTS: usize = JIT_BASE + 0x4a_0000;
 export const ENTRIES: usize = JIT_BASE + 0x3a00; // u32 by function of the batch: its entry block
 export const ENTRY_SLOTS: usize = JIT_BASE + 0x3b00; // u32 by function of the batch: its table slot, 0 when it is not wanted any more
 export const HINT_ENDS: usize = JIT_BASE + 0x3c00; // u32 by function of the batch: where its hints end

@@ -6,8 +6,7 @@ import { Quick, isQuick } from "../ops/string-quick";
 import { loadRegisters } from "./emit";
 import { flagsInMemory, spillFlags } from "./flags";
 import { PLAIN, bail, exitTo, popLabel, pushLabel } from "./flow";
-import { Fn, L, dirtyReg, record, spillRegisters } from "./operands";
-import { clearSlots } from "./page-slots";
+import { Fn, L, dirtyReg, forgetAddresses, record, spillRegisters } from "./operands";
 import { Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, op, tee } from "./wasm";
 
@@ -27,7 +26,7 @@ export function emitRepeated(i: Insn): bool {
   tee(L.X);
   for (let r: u32 = 0; r < 8; r++) if ((changed >> r) & 1) dirtyReg(r);
   loadRegisters(changed);
-  clearSlots();
+  forgetAddresses();
   if (compares) flagsInMemory();
   hintedIf(W.VOID, false);
   pushLabel(PLAIN, 0);

@@ -4,7 +4,7 @@ import { fault, faultCode, Vector } from "../cpu/fault";
 import { dataBreakpoint } from "../cpu/interrupt";
 import { Insn, seg } from "../decode/insn";
 import { INFO_LINES, hostOf, isRom, pageInfo, readPhys, writePhys } from "./physical";
-import { TAG_BUS, TAG_CODE, entryAt, fetchEntryAt, fillEntry, readTable, writeTable } from "./tlb";
+import { TAG_BUS, TAG_CODE, dropOther, entryAt, fetchEntryAt, fillEntry, readOf, readTable, writeTable } from "./tlb";
 import { FETCH, USER, WALK_GLOBAL, WALK_HUGE, WALK_LARGE, WRITE, walk } from "./walk";
 
 const PAGE: u64 = 0xfff;
@@ -44,10 +44,12 @@ function translateBy(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   noteLarge(cpu, lin, facts);
   const phys = facts & ~PAGE;
   const host = hostOf(phys);
-  let tag = page;
-  if (!host) tag |= TAG_BUS;
-  else if (access & WRITE && (isRom(phys) || load<u64>(pageInfo(phys), INFO_LINES) != 0)) tag |= TAG_CODE;
-  fillEntry(cpu, e, tag, <u32>host - <u32>page, <u32>(phys >> 12), (facts & WALK_GLOBAL) != 0);
+  const bus = page | (host ? 0 : TAG_BUS), addend = <u32>host - <u32>page, number = <u32>(phys >> 12), global = (facts & WALK_GLOBAL) != 0;
+  if (access & WRITE) fillEntry(cpu, readOf(e), bus, addend, number, global);
+  else dropOther(e, page);
+  let tag = bus;
+  if (host && access & WRITE && (isRom(phys) || load<u64>(pageInfo(phys), INFO_LINES) != 0)) tag |= TAG_CODE;
+  fillEntry(cpu, e, tag, addend, number, global);
   return phys | (lin & PAGE);
 }
 

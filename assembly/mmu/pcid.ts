@@ -3,7 +3,7 @@
 import { CPU_PCID, CPU_TLB_LOG, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, TLB_LOG_ENTRIES } from "../layout";
 import { Cpu } from "../cpu/state";
 import { INFO_LINES, pageInfo } from "./physical";
-import { TAG_CODE, flushTlb, flushTlbAll, freshGeneration, newUserGeneration } from "./tlb";
+import { TAG_CODE, dropOther, flushTlb, flushTlbAll, freshGeneration, newUserGeneration, readOf } from "./tlb";
 
 const SPACES: u32 = 8;
 const SPACE_BYTES: usize = 0x4000;
@@ -82,6 +82,9 @@ function putAside(cpu: Cpu, pcid: u32): void {
   return (at >= CPU_TLB_SW && at < CPU_TLB_UR) || (at >= CPU_TLB_UW && at < CPU_TLB_X);
 }
 
+// @ts-ignore: decorator
+@inline function isData(cpu: Cpu, e: usize): bool { return e - changetype<usize>(cpu) < CPU_TLB_X; }
+
 function bringBack(cpu: Cpu, s: usize): void {
   const count = load<u32>(s, COUNT);
   const log = changetype<usize>(cpu) + CPU_TLB_LOG;
@@ -96,6 +99,11 @@ function bringBack(cpu: Cpu, s: usize): void {
     store<u32>(log + (<usize>k << 2), <u32>e);
   }
   cpu.logCount = count;
+  for (let k: u32 = 0; k < count; k++) {
+    const e = <usize>load<u32>(log + (<usize>k << 2));
+    const read = isWrite(cpu, e) ? readOf(e) : e;
+    if (isData(cpu, e)) dropOther(read, load<u64>(read) & ~0xfff);
+  }
   store<u32>(s, 0);
 }
 

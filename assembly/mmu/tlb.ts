@@ -1,6 +1,7 @@
 // The software TLB: direct-mapped tables of { u64 tag, u32 addend, u32 page number }, one each for reads, writes and fetches of user and supervisor.
 // The fast path compares the tag with the page of the access's last byte: one compare covers presence, permission, canonical form and page
 // crossing. A tag with a low bit set never matches it: the page is known, but each access goes through mmu/access.ts.
+// Whatever page the table of writes knows is known by the table of reads, so that compiled code may ask the former for both.
 import { Cpu, cpuAt } from "../cpu/state";
 import { dropPcids, forgetGenerations } from "./pcid";
 import {
@@ -27,6 +28,14 @@ export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u
   const n = cpu.logCount;
   if (n < TLB_LOG_ENTRIES) store<u32>(changetype<usize>(cpu) + CPU_TLB_LOG + (<usize>n << 2), <u32>entry);
   if (n <= TLB_LOG_ENTRIES) cpu.logCount = n + 1;
+}
+
+/** Entry of the table of reads that goes with one of the table of writes. */
+// @ts-ignore: decorator
+@inline export function readOf(entry: usize): usize { return entry - TLB_BYTES; }
+/** The entry of a table of reads now holds `page`: that of writes must not hold another one. */
+export function dropOther(entry: usize, page: u64): void {
+  if ((load<u64>(entry + TLB_BYTES) & ~0xfff) != page) store<u64>(entry + TLB_BYTES, ~0);
 }
 
 /** A number that no key of the jump cache has. */
