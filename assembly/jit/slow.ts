@@ -33,7 +33,7 @@ export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
   const kind = code & 15, size = bytesOf(kind);
   const user = cpu.cpl == 3;
   cpu.missCode = NO_MISS;
-  if (code > 15) missedWindow(cpu, code >> 4);
+  if (code > 15) missedWindow(cpu, cpu.tlbRead, lin, code >> 4);
   if (cpu.tlbRead != readTable(cpu, user) || (kind == 5 && (lin & 15) != 0)) return 0;
   const access: u32 = user ? USER : 0;
   const first = tryTranslate(cpu, lin, access);
@@ -55,7 +55,7 @@ export function jitWrite(cpu: Cpu, lin: u64, code: u32): usize {
   const kind = code & 15, size = bytesOf(kind);
   const user = cpu.cpl == 3;
   cpu.missCode = NO_MISS;
-  if (code > 15) missedWindow(cpu, code >> 4);
+  if (code > 15) missedWindow(cpu, cpu.tlbWrite, lin, code >> 4);
   if (cpu.tlbWrite != writeTable(cpu, user) || (kind == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return 0;
   const phys = tryTranslate(cpu, lin, user ? USER | WRITE : WRITE);
   if (phys == ~0) return 0;

@@ -5,6 +5,7 @@
 import { instructionCount } from "../interp/mode";
 import { Cpu } from "../cpu/state";
 import { JIT_WINDOWS } from "../layout";
+import { entryAt } from "../mmu/tlb";
 import { slotInfo } from "./queue";
 import { L } from "./operands";
 import { xmmLocals } from "./sse-reg";
@@ -14,7 +15,7 @@ import { W, i32c, op, set, uleb } from "./wasm";
 /** Windows of a region. */
 const MAX_WINDOWS: u32 = 24;
 /** Bytes of a window at most: the wider, the more often it lies across pages. */
-const WIDEST: i32 = 512;
+const WIDEST: i32 = 192;
 const MAX_VALUES: u32 = 1023;
 const NEAR: i32 = 0x10_0000;
 
@@ -160,7 +161,7 @@ export function closeWindows(w: u32): void {
 const INFO_BYTES: usize = 16;
 const MISSES: u32 = 1024;
 /** With fewer instructions between two such accesses the region is compiled again without windows. */
-const RARE: u64 = 64;
+const RARE: u64 = 1000;
 
 // @ts-ignore: decorator
 @inline function infoOf(slot: u32): usize { return JIT_WINDOWS + <usize>(slot - jit().slotBase) * INFO_BYTES; }
@@ -171,8 +172,9 @@ export function beginWindows(slot: u32): void {
 // @ts-ignore: decorator
 @inline export function doesWithout(slot: u32): u32 { return load<u32>(infoOf(slot), 4); }
 
-/** An access of the region in `slot` met a closed window. */
-export function missedWindow(cpu: Cpu, slot: u32): void {
+/** An access of the region in `slot` met a closed window; it counts when the TLB has the page. */
+export function missedWindow(cpu: Cpu, table: usize, lin: u64, slot: u32): void {
+  if (load<u64>(entryAt(table, lin)) != (lin & ~0xfff)) return;
   const info = infoOf(slot);
   const n = load<u32>(info) + 1;
   store<u32>(info, n);
