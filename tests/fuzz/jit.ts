@@ -23,8 +23,8 @@ const generators = GENERATORS.filter(({ name }) => values.only === undefined || 
 const first = Number(values.seed);
 const end = performance.now() + Number(values.minutes) * 60_000;
 const programs = values.programs === undefined ? Infinity : Number(values.programs);
-/** Cores are made anew now and then, so that what a failure depends on is bounded. */
-const FRESH = 500;
+/** Cores are made anew now and then, so that what a failure depends on is bounded, and the memory mappings of modules stay below what Linux gives a process (vm.max_map_count). */
+const FRESH = 100;
 
 if (values.help || modes.length === 0 || generators.length === 0 || !Number.isInteger(first)) {
   console.log(USAGE);

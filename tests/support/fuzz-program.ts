@@ -64,6 +64,7 @@ export interface OperandOptions {
 /** Where generators write. `bits` is the size of the code segment. */
 export class Emitter {
   #piece: Piece = { bytes: [], fixups: [] };
+  #finished: Piece[] = [];
 
   constructor(
     readonly random: Random,
@@ -177,11 +178,18 @@ export class Emitter {
     return [0x40 | field | base, disp & 255];
   }
 
-  /** What was written since the last call. */
-  take(): Piece {
-    const piece = this.#piece;
+  /** What follows can be taken away without what came before. */
+  split(): void {
+    this.#finished.push(this.#piece);
     this.#piece = { bytes: [], fixups: [] };
-    return piece;
+  }
+
+  /** What was written since the last call. */
+  take(): Piece[] {
+    this.split();
+    const pieces = this.#finished.filter(({ bytes }) => bytes.length > 0);
+    this.#finished = [];
+    return pieces;
   }
 }
 

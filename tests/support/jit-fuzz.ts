@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { CoreHarness } from './core-harness.js';
 import { ALIAS, bitsOf, BUS, CODE, CODE_PAGES, DATA, DATA_BYTES, FUZZ_MODES, type FuzzMode, inProgram, memoryOf, prepare, STACK } from './fuzz-machine.js';
-import { type Block, Emitter, type Generator, layOut, pickGenerator } from './fuzz-program.js';
+import { type Block, Emitter, type Generator, layOut, pickGenerator, type Piece } from './fuzz-program.js';
+import { FRAMES } from './jit-fuzz-frames.js';
 import { GENERAL, writeEnd } from './jit-fuzz-general.js';
 import { INTEGERS } from './jit-fuzz-int.js';
 import { SSE } from './jit-fuzz-sse.js';
@@ -12,7 +13,7 @@ import { Random } from './random.js';
 export { FUZZ_MODES, type FuzzMode };
 
 /** Where instructions come from: one list of generators a file. */
-export const GENERATORS: readonly Generator[] = [...GENERAL, ...INTEGERS, ...SSE, ...SYSTEM];
+export const GENERATORS: readonly Generator[] = [...GENERAL, ...INTEGERS, ...SSE, ...SYSTEM, ...FRAMES];
 
 /** One run: what the host sets, and how many instructions it gets. Registers are only set while the program runs, not its kernel. */
 export interface Step {
@@ -86,13 +87,13 @@ export const makeScenario = (mode: FuzzMode, seed: number, generators: readonly 
   const spread = random.below(3) === 0;
   let length = CODE & 0xfff;
   for (let n = 0; n < count; n++) {
-    const pieces = [];
+    const pieces: Piece[] = [];
     for (let k = random.below(12); k > 0; k--) {
       pickGenerator(random, generators).write(e);
-      pieces.push(e.take());
+      pieces.push(...e.take());
     }
     writeEnd(e);
-    pieces.push(e.take());
+    pieces.push(...e.take());
     // Spread programs go on just before the end of the next page now and then.
     let gap = 0;
     if (spread && n > 0 && random.below(4) === 0 && length < (CODE_PAGES - 1) << 12) gap = 5 + ((0x1000 - random.below(24) - length) & 0xfff);
@@ -102,7 +103,7 @@ export const makeScenario = (mode: FuzzMode, seed: number, generators: readonly 
   }
   e.emit(0xe9);
   e.label(bits === 16 ? 2 : 4, 0);
-  blocks.push({ gap: 0, pieces: [e.take()] });
+  blocks.push({ gap: 0, pieces: e.take() });
   while (blocks.length < count) blocks.push({ gap: 0, pieces: [] });
   const { bytes, starts } = layOut(blocks, CODE);
   const steps = Array.from({ length: STEPS }, (_, n) => makeStep(random, mode, starts, CODE + bytes.length, n === 0));
@@ -171,9 +172,16 @@ export interface Difference {
   jit: string;
 }
 
-/** Devices that do something to the machine when they are accessed; the same for both engines. */
-const attachBus = (core: CoreHarness, programBytes: number): void => {
+/** Accesses of a step to devices at most, about: strings of 2^32 elements wander through all that is not RAM. */
+const BUS_ACCESSES = 4096;
+
+/** Devices that do something to the machine when they are accessed; the same for both engines. Returns what begins a step. */
+const attachBus = (core: CoreHarness, programBytes: number): (() => void) => {
   let reads = 0;
+  let accesses = 0;
+  const count = (): void => {
+    if (++accesses > BUS_ACCESSES) core.core.shorten(0, 0);
+  };
   const act = (value: number): void => {
     switch (value & 15) {
       case 1: case 2: return core.core.setIntr(0, 1);
@@ -189,14 +197,23 @@ const attachBus = (core: CoreHarness, programBytes: number): void => {
     }
   };
   core.bus = {
-    mmioRead: phys => (phys ^ (0x9e37 * ++reads)) | 0,
-    mmioWrite: (_phys, _size, value) => act(value),
+    mmioRead: phys => {
+      count();
+      return (phys ^ (0x9e37 * ++reads)) | 0;
+    },
+    mmioWrite: (_phys, _size, value) => {
+      count();
+      act(value);
+    },
     portRead: port => (++reads * 0x55 + port) & 0xff,
     portWrite: (_port, _size, value) => act(value),
     interruptAck: () => {
       core.core.setIntr(0, 0);
       return 0x20;
     },
+  };
+  return () => {
+    accesses = 0;
   };
 };
 
@@ -229,14 +246,17 @@ export const runScenario = (cores: FuzzCores, scenario: Scenario): Difference | 
   for (let n = 0; n < 6; n++) other[random.below(other.length)] = random.u32();
   const choice = random.u32();
   const both = [cores.interp, cores.jit(variant)];
-  for (const core of both) {
+  const begin = both.map(core => {
     core.core.setIntr(0, 0);
     prepare(core, mode, { program: bytes, other, data, starts }, new Random(choice));
-    attachBus(core, bytes.length);
-  }
+    return attachBus(core, bytes.length);
+  });
   for (let step = 0; step < steps.length; step++) {
     const last = step === steps.length - 1;
-    const ends = both.map(core => runStep(core, mode, steps[step], starts));
+    const ends = both.map((core, n) => {
+      begin[n]();
+      return runStep(core, mode, steps[step], starts);
+    });
     const [interp, jit] = both.map((core, n) => `${ends[n]}: ${seen(core, long, last || (step & 3) === 3 || !mode.kernel)}`);
     if (interp !== jit) return { step, interp, jit };
     if (ends[0].startsWith('exit 2')) return undefined; // a triple fault
