@@ -3,7 +3,7 @@
 import { CPU_PCID, CPU_TLB_LOG, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, TLB_LOG_ENTRIES } from "../layout";
 import { Cpu } from "../cpu/state";
 import { INFO_LINES, pageInfo } from "./physical";
-import { TAG_CODE, dropOther, flushTlb, flushTlbAll, freshGeneration, newUserGeneration, readOf } from "./tlb";
+import { TAG_CODE, dropLogged, dropPair, flushTlb, flushTlbAll, freshGeneration, newUserGeneration, readOf } from "./tlb";
 
 const SPACES: u32 = 8;
 const SPACE_BYTES: usize = 0x4000;
@@ -55,20 +55,18 @@ function putAside(cpu: Cpu, pcid: u32): void {
   const s = take(cpu);
   const log = changetype<usize>(cpu) + CPU_TLB_LOG;
   let count: u32 = 0;
-  for (let k = n; k > 0; k--) {
+  for (let k = n; k > 0 && count < MAX_ENTRIES; k--) {
     const e = <usize>load<u32>(log + (<usize>(k - 1) << 2));
     const tag = load<u64>(e);
     if (tag == ~0) continue; // dropped since, or logged twice
-    if (count < MAX_ENTRIES) {
-      const to = s + HEADER + <usize>count * ENTRY;
-      store<u64>(to, tag);
-      store<u64>(to, load<u64>(e, 8), 8);
-      store<u32>(to, <u32>e, 16);
-      count++;
-    }
+    const to = entryOf(s, count);
+    store<u64>(to, tag);
+    store<u64>(to, load<u64>(e, 8), 8);
+    store<u32>(to, <u32>e, 16);
+    count++;
     store<u64>(e, ~0);
   }
-  cpu.logCount = 0;
+  dropLogged(cpu);
   store<u32>(s, 1);
   store<u32>(s, pcid, PCID);
   store<u32>(s, cpu.userGeneration, GENERATION);
@@ -82,14 +80,22 @@ function putAside(cpu: Cpu, pcid: u32): void {
   return (at >= CPU_TLB_SW && at < CPU_TLB_UR) || (at >= CPU_TLB_UW && at < CPU_TLB_X);
 }
 
+/** The entry for reads of the pair that the entry is part of; 0 when it is one for fetches. */
 // @ts-ignore: decorator
-@inline function isData(cpu: Cpu, e: usize): bool { return e - changetype<usize>(cpu) < CPU_TLB_X; }
+@inline function readOfPair(cpu: Cpu, e: usize): usize { return isWrite(cpu, e) ? readOf(e) : e - changetype<usize>(cpu) < CPU_TLB_X ? e : 0; }
+// @ts-ignore: decorator
+@inline function entryOf(s: usize, n: u32): usize { return s + HEADER + <usize>n * ENTRY; }
 
+/** Each pair of entries, for reads and writes, comes back as it was: what others had put into it meanwhile goes. */
 function bringBack(cpu: Cpu, s: usize): void {
   const count = load<u32>(s, COUNT);
   const log = changetype<usize>(cpu) + CPU_TLB_LOG;
   for (let k: u32 = 0; k < count; k++) {
-    const from = s + HEADER + <usize>(count - 1 - k) * ENTRY;
+    const read = readOfPair(cpu, <usize>load<u32>(entryOf(s, k), 16));
+    if (read) dropPair(read);
+  }
+  for (let k: u32 = 0; k < count; k++) {
+    const from = entryOf(s, count - 1 - k);
     const e = <usize>load<u32>(from, 16);
     let tag = load<u64>(from);
     // Code may have been found in the page meanwhile.
@@ -99,10 +105,10 @@ function bringBack(cpu: Cpu, s: usize): void {
     store<u32>(log + (<usize>k << 2), <u32>e);
   }
   cpu.logCount = count;
+  // There may have been no room for the entry for reads.
   for (let k: u32 = 0; k < count; k++) {
-    const e = <usize>load<u32>(log + (<usize>k << 2));
-    const read = isWrite(cpu, e) ? readOf(e) : e;
-    if (isData(cpu, e)) dropOther(read, load<u64>(read) & ~0xfff);
+    const read = readOfPair(cpu, <usize>load<u32>(entryOf(s, k), 16));
+    if (read != 0 && load<u64>(read) == ~0) dropPair(read);
   }
   store<u32>(s, 0);
 }

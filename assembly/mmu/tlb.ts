@@ -38,6 +38,30 @@ export function dropOther(entry: usize, page: u64): void {
   if ((load<u64>(entry + TLB_BYTES) & ~0xfff) != page) store<u64>(entry + TLB_BYTES, ~0);
 }
 
+/** Drops the entry of a table of reads and that of writes beside it. */
+// @ts-ignore: decorator
+@inline export function dropPair(read: usize): void {
+  store<u64>(read, ~0);
+  store<u64>(read + TLB_BYTES, ~0);
+}
+
+/** Drops what the log names. A page that came over one that was read, and is not in the log, goes from the table of writes as it does from that of reads. */
+export function dropLogged(cpu: Cpu): void {
+  const n = cpu.logCount;
+  const log = changetype<usize>(cpu) + CPU_TLB_LOG;
+  for (let k: u32 = 0; k < n; k++) {
+    const e = <usize>load<u32>(log + (<usize>k << 2));
+    if (isRead(cpu, e)) dropPair(e);
+    else store<u64>(e, ~0);
+  }
+  cpu.logCount = 0;
+}
+// @ts-ignore: decorator
+@inline function isRead(cpu: Cpu, e: usize): bool {
+  const at = e - changetype<usize>(cpu);
+  return at < CPU_TLB_SW || (at >= CPU_TLB_UR && at < CPU_TLB_UW);
+}
+
 /** A number that no key of the jump cache has. */
 export function freshGeneration(cpu: Cpu): u32 {
   cpu.generation = (cpu.generation + 1) & 0x007f_ffff;
@@ -78,11 +102,8 @@ function isCodePage(cpu: Cpu, lin: u64): bool { return (load<u8>(codePageAt(cpu,
 
 /** Drops what is not global, as a CR3 write does. The log bounds the work. */
 export function flushTlb(cpu: Cpu): void {
-  const n = cpu.logCount;
-  if (n > TLB_LOG_ENTRIES) return flushTlbAll(cpu);
-  const log = changetype<usize>(cpu) + CPU_TLB_LOG;
-  for (let k: u32 = 0; k < n; k++) store<u64>(<usize>load<u32>(log + (<usize>k << 2)), ~0);
-  cpu.logCount = 0;
+  if (cpu.logCount > TLB_LOG_ENTRIES) return flushTlbAll(cpu);
+  dropLogged(cpu);
   newUserGeneration(cpu, freshGeneration(cpu));
 }
 
