@@ -11,7 +11,7 @@ import { execTable, newGeneration, readTable, writeTable } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
 import {
-  BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_NODES, MAX_PAGES, MAX_REFS, MAX_SLOTS, NODE_BLOCK, NODE_DELTA, OUT, PAGE_LINES, PAGE_NUMBER, REFS, REGION_LOG,
+  BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, MAX_SLOTS, NODE_BLOCK, NODE_DELTA, OUT, PAGE_LINES, PAGE_NUMBER, REFS, REGION_LOG,
   REGION_LOG_BYTES, SLOTS, jit,
 } from "./state";
 import { beginWindows, doesWithout } from "./windows";
@@ -97,8 +97,10 @@ function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
   store<u32>(HINT_ENDS + n, <u32>j.hintAt);
   const log = REGION_LOG + <usize>j.pendingRegions * REGION_LOG_BYTES;
   store<u32>(log, j.nodes);
-  memory.copy(log + 4, NODE_BLOCK, <usize>j.nodes << 2);
-  memory.copy(log + 4 + <usize>MAX_NODES * 4, NODE_DELTA, <usize>j.nodes << 2);
+  for (let k: usize = 0; k < j.nodes; k++) {
+    store<u32>(log + (k << 3), load<u32>(NODE_BLOCK + (k << 2)), 4);
+    store<u32>(log + (k << 3), load<u32>(NODE_DELTA + (k << 2)), 8);
+  }
   j.pendingRegions++;
   return true;
 }

@@ -210,7 +210,7 @@ export const MAX_REFS: u32 = 40_000;
 export const SLOTS: usize = JIT_BASE + 0x48_0000;
 export const MAX_SLOTS: u32 = 0x4000;
 export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely
-/** By function of the batch, for its host's log: u32 count, then blocks and linear distances of MAX_NODES nodes, u32 each. */
+/** By function of the batch, for its host's log: u32 count, then u32 block and i32 linear distance from the entry of each node. */
 export const REGION_LOG: usize = JIT_BASE + 0x4e_0000;
 export const REGION_LOG_BYTES: usize = 4 + <usize>MAX_NODES * 8;
 /** Number of the pseudo XMM register in the record where `jitSse` leaves its result; the source follows. */

@@ -43,9 +43,8 @@ const FUNCTIONS = [
   'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector', 'jitX87', 'jitString',
 ];
 const TABLE_STEP = 1024;
-/** As in assembly/layout.ts and assembly/jit/state.ts. */
+/** As in assembly/layout.ts. */
 const RAM_BASE = 0x0800_0000;
-const MAX_NODES = 160;
 
 /** Makes the modules that the core emits live, in the core's own function table. */
 export class JitLinker {
@@ -122,7 +121,7 @@ export class JitLinker {
     const log = this.#regionLog(index) >>> 0;
     const blocks: CompiledBlock[] = [];
     for (let n = 0; n < view.getUint32(log, true); n++) {
-      const block = view.getUint32(log + 4 + 4 * n, true);
+      const block = view.getUint32(log + 4 + 8 * n, true);
       const phys = Number(view.getBigUint64(block + 8, true));
       const length = view.getUint16(block + 24, true);
       const inFirst = Math.min(length, 0x1000 - (phys & 0xfff));
@@ -131,7 +130,7 @@ export class JitLinker {
       if (inFirst < length) bytes.set(this.#ram(Number(view.getBigUint64(block + 32, true)), length - inFirst), inFirst);
       blocks.push({
         phys,
-        delta: view.getInt32(log + 4 + 4 * MAX_NODES + 4 * n, true),
+        delta: view.getInt32(log + 8 + 8 * n, true),
         instructions: view.getUint16(block + 20, true),
         bits: ([16, 32, 64] as const)[view.getUint32(block + 16, true) & 3],
         bytes,

@@ -1,5 +1,6 @@
 // What regions take in.
 import { expect, it } from 'vitest';
+import type { CompiledModule } from '../../src/host/jit-linker.js';
 import { CoreHarness } from '../support/core-harness.js';
 
 it('a region takes in a function whose own region waits to be made live', () => {
@@ -31,4 +32,18 @@ it('a region takes in a function whose own region waits to be made live', () => 
   const { executed, entries } = core.jitStats();
   // at worst each budget begins anew
   expect(executed / entries).toBeGreaterThan(1000);
+});
+
+it('the host is told what a region was compiled from, and how far that is from its entry', () => {
+  const regions: CompiledModule['regions'][number][] = [];
+  const core = new CoreHarness(undefined, 'jit', { threshold: 10, batch: 1, onModule: module => regions.push(...module.regions) });
+  core.setMode('prot32');
+  core.setGpr(1, 100);
+  // again: test cl, 1; jz even; inc eax; even: dec ecx; jnz again
+  core.run([0xf6, 0xc1, 1, 0x74, 1, 0x40, 0x49, 0x75, 0xf7]);
+  expect(core.getGpr(0)).toBe(50n);
+  const largest = regions.reduce((a, b) => (b.blocks.length > a.blocks.length ? b : a));
+  expect(largest.blocks.length).toBeGreaterThan(2);
+  const entry = largest.blocks[0].phys;
+  for (const { phys, delta } of largest.blocks) expect(delta).toBe(phys - entry);
 });
