@@ -118,7 +118,7 @@ export class Cpu {
   // Derived by updateMode, for the interpreter.
   addrMask: u64; // of linear addresses: 32 or 64 bits
   tlbRead: usize; tlbWrite: usize; tlbExec: usize;
-  jumpKey: u32; interpretOnly: u32; // accesses are watched, or the compiler works for another CPU
+  jumpKey: u32; evictions: u32; interpretOnly: u32; // accesses are watched, or the compiler works for another CPU
   logCount: u32; // entries in the TLB log
   largeLo: u64; largeHi: u64; // linear range that large pages were cached from
   hugeSeen: u32; // a 1 GiB page was among them

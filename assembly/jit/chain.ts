@@ -5,6 +5,7 @@ import { Cpu, NO_MISS } from "../cpu/state";
 import { CPU_JUMP, JUMP_ENTRIES } from "../layout";
 import { regrow, slotInfo } from "./queue";
 import { Left, countExit, jit } from "./state";
+import { missedWindow } from "./windows";
 
 /** Runs the region in table slot `slot`, which begins at Cpu.rip, and those that follow. Cpu.bail tells that the interpreter must execute what comes next. */
 export function runRegions(cpu: Cpu, slot: u32): void {
@@ -29,10 +30,10 @@ export function runRegions(cpu: Cpu, slot: u32): void {
     slot = next;
     from = rip;
   }
-  if (load<i32>(slotInfo(slot), 4) == 1) {
-    // it asked to be compiled again, and nothing followed it
-    store<i32>(slotInfo(slot), 0, 4);
-    regrow(cpu, slot, from);
+  if (cpu.bail == Left.WINDOW + 1 || j.evicted) {
+    const window = j.evicted ? 0 : j.missed;
+    j.evicted = 0;
+    if (missedWindow(slot, window, load<i32>(slotInfo(slot), 4))) regrow(cpu, slot, from);
   }
   cpu.block = 0;
   j.enteredAt = ~0;

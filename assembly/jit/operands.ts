@@ -6,8 +6,8 @@ import { spillFlags } from "./flags";
 import { PLAIN, bail, popLabel, pushLabel } from "./flow";
 import { spillXmm } from "./sse-reg";
 import { addendLocal, clearSlots, fillSlot, noteUse, pageLocal, slotOf } from "./page-slots";
-import { addressBy, addressUnknown, closeWindows, forgetValue, noteAccess, windowLocal, windowOf, windowSpan, windowWritten } from "./windows";
-import { Left, jit } from "./state";
+import { addressBy, addressUnknown, forgetValue, noteAccess, windowLocal, windowOf, windowSpan } from "./windows";
+import { Jit, Left, jit } from "./state";
 import { W, call, get, hintedIf, i32c, i64c, mem, op, set, tee } from "./wasm";
 
 /** Locals of a region's function. */
@@ -257,6 +257,7 @@ export function pushAddress(i: Insn, mask: bool): void {
 export function forgetAddresses(): void {
   clearSlots();
   jit().windowsOpen = 0;
+  jit().windowsWrite = 0;
 }
 
 /** Writes registers and flags back, so that the record is exact; the locals stay what they are. */
@@ -290,6 +291,8 @@ export function pushPlace(): void {
 /** Size codes of memory operands beyond 0 to 3. */
 export const SIZE_128: u32 = 4;
 export const SIZE_128_ALIGNED: u32 = 5;
+/** With a size, for the core: windows are open, so that the TLB must keep what it has. */
+export const SIZE_WINDOWS: u32 = 16;
 
 /** Pushes the page of the last byte of an access to the address in local `ad`. */
 function pushLastPage(ad: u32, bytes: u32): void {
@@ -346,10 +349,10 @@ function reach(s: u32, writes: bool, form: u32, what: u32, v: u64): void {
   const ad = j.wide ? L.AD64 : L.AD;
   if (!j.pass) {
     noteUse(j.key);
-    noteAccess(bytesOf(s), writes);
+    noteAccess(bytesOf(s));
   }
   const slot = slotOf(j.key);
-  const window = slot ? 0 : windowOf(bytesOf(s), writes);
+  const window = slot ? 0 : windowOf(bytesOf(s));
   const value = j.addressValue;
   j.key = -1;
   addressUnknown();
@@ -409,11 +412,11 @@ function pushEntry(): void {
 }
 
 /** The core finds the operand of the address in local `ad`, whose wasm address is in H behind it, or the region is left. */
-function callCore(s: u32, writes: bool, code: u32, labels: u32): void {
+function callCore(s: u32, writes: bool, labels: u32): void {
   record();
   get(jit().wide ? L.AD64 : L.AD);
   if (!jit().wide) op(W.I64_EXTEND_U);
-  i32c(code);
+  i32c(s | (jit().windowsOpen ? SIZE_WINDOWS : 0));
   call(writes ? Fn.WRITE : Fn.READ);
   tee(L.H);
   op(W.I32_EQZ);
@@ -448,72 +451,75 @@ function look(s: u32, writes: bool, slot: u32, form: u32, what: u32, v: u64): vo
   op(W.I32_ADD);
   finish(form, s, 0, what, v);
   op(W.ELSE);
-  callCore(s, writes, s, 2);
+  callCore(s, writes, 2);
   clearSlots();
-  closeWindows(0);
   get(L.H);
   finish(form, s, 0, what, v);
   op(W.END);
 }
 
-/** The operand by a window, which the first access opens; the address is in its local. */
+/** The operand by a window, which the first access opens, and the first one that writes once more; the address is in its local. */
 function throughWindow(window: u32, value: u32, s: u32, writes: bool, form: u32, what: u32, v: u64): void {
   const j = jit();
-  const wide = j.wide;
-  const ad = wide ? L.AD64 : L.AD, lo = wide ? L.LO64 : L.LO;
-  const table = <u32>(windowWritten(value) ? j.tableWrite : j.tableRead);
   const offset = j.windowOffset;
-  const opens = !((j.windowsOpen >> (window - 1)) & 1);
-  const local = windowLocal(window);
-  if (opens) {
-    get(ad);
-    if (offset) {
-      if (wide) i64c(offset);
-      else i32c(offset);
-      op(wide ? W.I64_SUB : W.I32_SUB);
-    }
-    tee(lo);
-    pushEntry();
-    tee(L.E);
-    mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
-    pushLastPage(lo, windowSpan(value));
-    samePage(ad, s);
-  } else {
-    if (s == SIZE_128_ALIGNED) i32c(0);
-    get(local);
-    if (s == SIZE_128_ALIGNED) {
-      get(ad);
-      if (wide) op(W.I32_WRAP);
-      i32c(15);
-      op(W.I32_AND);
-      op(W.SELECT);
-    }
+  const bit: u32 = 1 << (window - 1);
+  if (s == SIZE_128_ALIGNED) {
+    get(j.wide ? L.AD64 : L.AD);
+    if (j.wide) op(W.I32_WRAP);
+    i32c(15);
+    op(W.I32_AND);
+    hintedIf(W.VOID, false);
+    pushLabel(PLAIN, 0);
+    bail(Left.REFUSED);
+    popLabel();
+    op(W.END);
   }
-  hintedIf(typeOf(form, s), true);
-  if (opens) {
-    pushOpened(lo, table);
-    tee(local);
-  } else get(local);
+  if (!((writes ? j.windowsWrite : j.windowsOpen) & bit)) {
+    openWindow(window, windowSpan(value), offset, s, writes);
+    j.windowsOpen |= bit;
+    if (writes) j.windowsWrite |= bit;
+  }
+  get(windowLocal(window));
   finish(form, s, offset, what, v);
-  op(W.ELSE);
-  callCore(s, writes, s | (j.slot << 4), 2);
-  clearSlots();
-  closeWindows(0);
-  if (opens) {
-    // the core knows the page now
-    pushOpened(lo, table);
-    i32c(0);
-    get(L.E);
-    mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
-    pushLastPage(lo, windowSpan(value));
-    op(wide ? W.I64_EQ : W.I32_EQ);
-    op(W.SELECT);
-    set(local);
+}
+/** The region is left before the instruction when the window does not lie in one page that may be read or written without further ado. */
+function openWindow(window: u32, span: i32, offset: i32, s: u32, writes: bool): void {
+  const wide = jit().wide;
+  const lo = wide ? L.LO64 : L.LO;
+  const table = <u32>(writes ? jit().tableWrite : jit().tableRead);
+  get(wide ? L.AD64 : L.AD);
+  if (offset) {
+    if (wide) i64c(offset);
+    else i32c(offset);
+    op(wide ? W.I64_SUB : W.I32_SUB);
   }
-  get(L.H);
-  finish(form, s, 0, what, v);
+  tee(lo);
+  pushEntry();
+  tee(L.E);
+  mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
+  pushLastPage(lo, span);
+  op(wide ? W.I64_EQ : W.I32_EQ);
+  hintedIf(W.I32, true);
+  pushOpened(lo, table);
+  op(W.ELSE);
+  // the core brings the page into the TLB, if it can
+  callCore(s < SIZE_128_ALIGNED ? s : SIZE_128, writes, 2);
+  clearSlots();
+  get(L.E);
+  mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
+  pushLastPage(lo, span);
+  op(wide ? W.I64_NE : W.I32_NE);
+  hintedIf(W.VOID, false);
+  pushLabel(PLAIN, 0, 2);
+  i32c(<i32>changetype<usize>(jit()));
+  i32c(window);
+  mem(W.I32_STORE, <u32>offsetof<Jit>("missed"));
+  bail(Left.WINDOW);
+  popLabel(2);
   op(W.END);
-  j.windowsOpen |= 1 << (window - 1);
+  pushOpened(lo, table);
+  op(W.END);
+  set(windowLocal(window));
 }
 /** Pushes the wasm address of the window's first byte, by the TLB entry in E. */
 function pushOpened(lo: u32, table: u32): void {

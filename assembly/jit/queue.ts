@@ -14,7 +14,7 @@ import {
   BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, MAX_SLOTS, NODE_BLOCK, NODE_DELTA, OUT, PAGE_LINES, PAGE_NUMBER, REFS, REGION_LOG,
   REGION_LOG_BYTES, SLOTS, jit,
 } from "./state";
-import { beginWindows, doesWithout } from "./windows";
+import { beginWindows, windowsWithout } from "./windows";
 
 /** How long an emitted region waits for others, in instructions. */
 const PATIENCE: u64 = 1_000_000;
@@ -57,7 +57,7 @@ export function regrow(cpu: Cpu, slot: u32, rip: u64): void {
   const block = <usize>load<u32>(slotInfo(slot));
   if (load<i32>(block, BLOCK_HEAT) != -<i32>slot || j.refs + MAX_PAGES > MAX_REFS) return;
   if (j.lastOut) store<u64>(j.lastOut, cpu.rip, BLOCK_NEXT);
-  j.grown = doesWithout(slot) ? 0 : 1;
+  j.grown = windowsWithout(slot) ? 0 : 1;
   if (!compile(cpu, block, rip, slot)) return;
   j.regrown++;
   if (j.pendingRegions >= j.batch || j.at >= BODIES + MAX_BODIES) install();
@@ -74,7 +74,7 @@ function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
   jitPhase(1);
   j.cpu = changetype<usize>(cpu);
   j.slot = slot;
-  j.careful = doesWithout(slot);
+  j.without = windowsWithout(slot);
   growRegion(cpu, block, rip);
   const user = (j.mode & Mode.USER) != 0;
   j.tableRead = readTable(cpu, user);

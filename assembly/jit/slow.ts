@@ -14,8 +14,7 @@ import { rdtsc } from "../ops/system";
 import { divWide, mulOverflows } from "../ops/muldiv";
 import { quick } from "../ops/string-quick";
 import { lines } from "../interp/blocks";
-import { missedWindow } from "./windows";
-import { BOUNCE, Left, countExit } from "./state";
+import { BOUNCE, Left, countExit, jit } from "./state";
 
 // @ts-ignore: decorator
 @inline function place(cpu: Cpu, ip: usize, block: usize, left: i32, brip: u64): void {
@@ -28,16 +27,24 @@ import { BOUNCE, Left, countExit } from "./state";
 // @ts-ignore: decorator
 @inline function bytesOf(code: u32): u32 { return code >= 4 ? 16 : 1 << code; }
 
-/** Wasm address of an operand, size by the lowest four bits of its code, table slot of a region with a closed window above, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB and what is known of the fault. */
+/** Whether entries of the TLB were taken for others, which open windows may have come from: the interpreter would look the page up again. */
+function evicted(cpu: Cpu, before: u32): bool {
+  if (cpu.evictions == before) return false;
+  jit().evicted = 1;
+  return true;
+}
+
+/** Wasm address of an operand, by the code of its size, that the fast path did not find; 0 to leave the region before the instruction. Changes nothing but the TLB and what is known of the fault. */
 export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
   const kind = code & 15, size = bytesOf(kind);
   const user = cpu.cpl == 3;
+  const evictions = cpu.evictions;
   cpu.missCode = NO_MISS;
-  if (code > 15) missedWindow(cpu, cpu.tlbRead, lin, code >> 4);
   if (cpu.tlbRead != readTable(cpu, user) || (kind == 5 && (lin & 15) != 0)) return 0;
   const access: u32 = user ? USER : 0;
   const first = tryTranslate(cpu, lin, access);
   if (first == ~0) return 0;
+  if (code != kind && evicted(cpu, evictions)) return 0;
   const host = hostOf(first);
   if (!host || (<u32>lin & 0xfff) + size <= 0x1000) return host;
   if (size == 16 || (!(lin >> 32) && (lin + size) >> 32 != 0)) return 0; // the interpreter knows what 4 GiB mean
@@ -45,7 +52,7 @@ export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
     const at = lin >> 32 ? lin + <u64>k : (lin + <u64>k) & cpu.addrMask;
     const phys = tryTranslate(cpu, at, access);
     const from = phys == ~0 ? 0 : hostOf(phys);
-    if (!from) return 0;
+    if (!from || (code != kind && evicted(cpu, evictions))) return 0;
     store<u8>(BOUNCE + k, load<u8>(from));
   }
   return BOUNCE;
@@ -54,11 +61,11 @@ export function jitRead(cpu: Cpu, lin: u64, code: u32): usize {
 export function jitWrite(cpu: Cpu, lin: u64, code: u32): usize {
   const kind = code & 15, size = bytesOf(kind);
   const user = cpu.cpl == 3;
+  const evictions = cpu.evictions;
   cpu.missCode = NO_MISS;
-  if (code > 15) missedWindow(cpu, cpu.tlbWrite, lin, code >> 4);
   if (cpu.tlbWrite != writeTable(cpu, user) || (kind == 5 && (lin & 15) != 0) || (<u32>lin & 0xfff) + size > 0x1000) return 0;
   const phys = tryTranslate(cpu, lin, user ? USER | WRITE : WRITE);
-  if (phys == ~0) return 0;
+  if (phys == ~0 || (code != kind && evicted(cpu, evictions))) return 0;
   const host = hostOf(phys);
   return !host || isRom(phys) || (load<u64>(pageInfo(phys), INFO_LINES) & lines(<u32>phys & 0xfff, size)) != 0 ? 0 : host;
 }

@@ -50,7 +50,8 @@ export namespace Left {
   export const END: u32 = 4; // a thick operation that ends its block
   export const FAULT: u32 = 5;
   export const BUDGET: u32 = 6; // shorter than the block
-  export const COUNT: u32 = 7;
+  export const WINDOW: u32 = 7; // accesses near one register lie in several pages, or one of them in a page that is not plain RAM
+  export const COUNT: u32 = 8;
 }
 
 @unmanaged
@@ -79,13 +80,15 @@ export class Jit {
   grown: u32; // the region at hand is one of those
   maxInsns: u32; // instructions of one region at most, when it is compiled first
   regrowAfter: i32; // transitions from a region to another one before it is compiled again, with what follows in it
+  missed: u32; // window for which the region was left
+  evicted: u32; // a slow access would have taken an entry of the TLB from an open window
   deliver: u32; // page faults of compiled code and of string instructions are delivered in place, not by the host
   cpu: usize; // that regions are compiled for
   tableRead: usize; // of its TLB, of the mode's privilege
   tableWrite: usize;
   tableExec: usize;
   slot: u32; // of the table, for the region at hand
-  careful: u32; // that region gets no windows
+  without: u32; // windows that the region does not get
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
   // output
   at: usize;
@@ -110,6 +113,7 @@ export class Jit {
   windows: u32; // see windows.ts
   windowOffset: i32; // of the address at hand in its window
   windowsOpen: u32; // on the way to this point, by number
+  windowsWrite: u32; // those that may be written to
   values: u32; // numbers that were given to values of registers
   takenValue: u32;
   takenDistance: i32;
@@ -193,7 +197,6 @@ export const VALUES: usize = JIT_BASE + 0x5a00; // u32 number, i32 distance by r
 export const WINDOW_LO: usize = JIT_BASE + 0x6000; // i32 by value: distances of the first byte and of what follows the last
 export const WINDOW_HI: usize = JIT_BASE + 0x7000;
 export const WINDOW_COUNT: usize = JIT_BASE + 0x8000; // u32 by value: accesses
-export const WINDOW_WRITE: usize = JIT_BASE + 0x9000; // u8 by value: one of them writes
 export const WINDOW_OF: usize = JIT_BASE + 0x9400; // u8 by value: its window
 /** The values of registers at saved points: see windows.ts. */
 export const VALUE_POINTS: usize = JIT_BASE + 0x4a_0000;

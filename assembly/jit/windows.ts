@@ -1,16 +1,12 @@
 // Memory near one register. Accesses by the same value of a register, each at a known distance from it, share one look-up in the TLB: the first on a way through
-// the region makes sure that all of them lie in one page and keeps where that page is; the others only ask whether it was so. A value lives until
-// its register is written by something else than the addition of a constant, and never across a place where ways meet. As page slots, windows know only
-// what the TLB has, and every call that may change the TLB closes them.
-import { instructionCount } from "../interp/mode";
-import { Cpu } from "../cpu/state";
+// the region makes sure that all of them lie in one page and keeps where that page is; the others just go there. A value lives until
+// its register is written by something else than the addition of a constant, and never across a place where ways meet. Windows know only
+// what the TLB has: calls of operations close them, and a slow access that would take an entry from the TLB while some are open leaves the region instead.
 import { JIT_WINDOWS } from "../layout";
-import { entryAt } from "../mmu/tlb";
-import { slotInfo } from "./queue";
 import { L } from "./operands";
 import { xmmLocals } from "./sse-reg";
-import { MAX_POINTS, VALUES, VALUE_POINTS, WINDOW_COUNT, WINDOW_HI, WINDOW_LO, WINDOW_OF, WINDOW_WRITE, jit } from "./state";
-import { W, i32c, op, set, uleb } from "./wasm";
+import { VALUES, VALUE_POINTS, WINDOW_COUNT, WINDOW_HI, WINDOW_LO, WINDOW_OF, jit } from "./state";
+import { W, op, uleb } from "./wasm";
 
 /** Windows of a region. */
 const MAX_WINDOWS: u32 = 24;
@@ -23,6 +19,7 @@ const NEAR: i32 = 0x10_0000;
 
 const REGISTERS: usize = 16;
 const VALUES_BYTES: usize = REGISTERS * 8;
+const POINT_BYTES: usize = VALUES_BYTES + 8;
 
 // @ts-ignore: decorator
 @inline function valueAt(n: u32): usize { return VALUES + (<usize>n << 3); }
@@ -33,6 +30,7 @@ export function forgetValue(n: u32): void { store<u32>(valueAt(n), 0); }
 export function forgetValues(): void {
   memory.fill(VALUES, 0, VALUES_BYTES);
   jit().windowsOpen = 0;
+  jit().windowsWrite = 0;
 }
 /** Takes down the value of a register for `giveValue`. */
 export function takeValue(n: u32): void {
@@ -66,14 +64,16 @@ export function addressBy(n: u32, by: i64): void {
 @inline export function addressUnknown(): void { jit().addressValue = 0; }
 
 export function saveValues(point: u32): void {
-  const at = VALUE_POINTS + <usize>point * (VALUES_BYTES + 8);
+  const at = VALUE_POINTS + <usize>point * POINT_BYTES;
   memory.copy(at, VALUES, VALUES_BYTES);
   store<u32>(at, jit().windowsOpen, VALUES_BYTES);
+  store<u32>(at, jit().windowsWrite, VALUES_BYTES + 4);
 }
 export function restoreValues(point: u32): void {
-  const at = VALUE_POINTS + <usize>point * (VALUES_BYTES + 8);
+  const at = VALUE_POINTS + <usize>point * POINT_BYTES;
   memory.copy(VALUES, at, VALUES_BYTES);
   jit().windowsOpen = load<u32>(at, VALUES_BYTES);
+  jit().windowsWrite = load<u32>(at, VALUES_BYTES + 4);
 }
 
 // ---- windows ----
@@ -82,7 +82,6 @@ export function restoreValues(point: u32): void {
 export function forgetWindows(): void {
   memory.fill(WINDOW_COUNT, 0, (MAX_VALUES + 1) << 2);
   memory.fill(WINDOW_OF, 0, MAX_VALUES + 1);
-  memory.fill(WINDOW_WRITE, 0, MAX_VALUES + 1);
   jit().windows = 0;
 }
 /** Before each pass. */
@@ -92,7 +91,7 @@ export function beginValues(): void {
   forgetValues();
 }
 /** Notes an access of the first pass. */
-export function noteAccess(bytes: i32, write: bool): void {
+export function noteAccess(bytes: i32): void {
   const j = jit();
   const n = j.addressValue;
   if (!n) return;
@@ -105,24 +104,24 @@ export function noteAccess(bytes: i32, write: bool): void {
   store<i32>(WINDOW_LO + q, lo);
   store<i32>(WINDOW_HI + q, hi);
   store<u32>(WINDOW_COUNT + q, load<u32>(WINDOW_COUNT + q) + 1);
-  if (write) store<u8>(WINDOW_WRITE + n, 1);
 }
 /** Between the passes: values by which memory is reached more than once get windows. */
 export function chooseWindows(): void {
   const j = jit();
-  if (j.careful) return;
   for (let n: u32 = 1; n <= j.values && j.windows < MAX_WINDOWS; n++) {
-    if (load<u32>(WINDOW_COUNT + (<usize>n << 2)) > 1) store<u8>(WINDOW_OF + n, ++j.windows);
+    if (load<u32>(WINDOW_COUNT + (<usize>n << 2)) < 2) continue;
+    const w = ++j.windows;
+    if (!((j.without >> (w - 1)) & 1)) store<u8>(WINDOW_OF + n, w);
   }
 }
 /** The window of the address at hand, counted from 1; 0: none. */
-export function windowOf(bytes: i32, write: bool): u32 {
+export function windowOf(bytes: i32): u32 {
   const j = jit();
   const n = j.addressValue;
   if (!n || !j.pass || !j.windows) return 0;
   const q = <usize>n << 2;
   const from = j.addressDistance;
-  if (from < load<i32>(WINDOW_LO + q) || from + bytes > load<i32>(WINDOW_HI + q) || (write && !load<u8>(WINDOW_WRITE + n))) return 0;
+  if (from < load<i32>(WINDOW_LO + q) || from + bytes > load<i32>(WINDOW_HI + q)) return 0;
   j.windowOffset = from - load<i32>(WINDOW_LO + q);
   return load<u8>(WINDOW_OF + n);
 }
@@ -130,11 +129,8 @@ export function windowOf(bytes: i32, write: bool): u32 {
 @inline export function windowLo(n: u32): i32 { return load<i32>(WINDOW_LO + (<usize>n << 2)); }
 // @ts-ignore: decorator
 @inline export function windowSpan(n: u32): i32 { return load<i32>(WINDOW_HI + (<usize>n << 2)) - windowLo(n); }
-/** Whether anybody writes to it: then the table of writes is asked, of which the table of reads knows every page. */
-// @ts-ignore: decorator
-@inline export function windowWritten(n: u32): bool { return load<u8>(WINDOW_WRITE + n) != 0; }
 
-/** The local with the wasm address of the window's first byte, 0 when the window is closed. */
+/** The local with the wasm address of the window's first byte. */
 // @ts-ignore: decorator
 @inline export function windowLocal(w: u32): u32 { return L.GPR + 16 + xmmLocals() + (jit().pageSlots << 2) + w - 1; }
 // @ts-ignore: decorator
@@ -145,44 +141,38 @@ export function declareWindows(): void {
   uleb(j.windows);
   op(W.I32);
 }
-/** On a cold way only: closes all windows but `w`. */
-export function closeWindows(w: u32): void {
-  const j = jit();
-  for (let k: u32 = 1; k <= j.windows; k++) {
-    if (k == w || !((j.windowsOpen >> (k - 1)) & 1)) continue;
-    i32c(0);
-    set(windowLocal(k));
-  }
-}
+// ---- windows that fail too often ----
 
-// ---- windows that are closed too often ----
-
-// By table slot: u32 accesses that met a closed window, u32 whether the region does without, u64 instruction count when counting began.
+// By table slot: u32 times that a window could not be opened or kept since counting began, u32 windows that the region does without, u32 transitions
+// that the region had left when counting began, u32 how often it was compiled again.
 const INFO_BYTES: usize = 16;
-const MISSES: u32 = 1024;
-/** With fewer instructions between two such accesses the region is compiled again without windows. */
-const RARE: u64 = 1000;
+const MISSES: u32 = 64;
+/** With fewer executions of the region for each of them it is compiled again, without the window. */
+const RARE: i32 = 32;
+/** So often; then without any. */
+const AGAIN: u32 = 4;
+const ALL: u32 = ~0;
 
 // @ts-ignore: decorator
 @inline function infoOf(slot: u32): usize { return JIT_WINDOWS + <usize>(slot - jit().slotBase) * INFO_BYTES; }
-export function beginWindows(slot: u32): void {
-  store<u64>(infoOf(slot), 0);
-  store<u64>(infoOf(slot), 0, 8);
-}
+export function beginWindows(slot: u32): void { memory.fill(infoOf(slot), 0, INFO_BYTES); }
+/** Windows that the region does without, as a mask. */
 // @ts-ignore: decorator
-@inline export function doesWithout(slot: u32): u32 { return load<u32>(infoOf(slot), 4); }
+@inline export function windowsWithout(slot: u32): u32 { return load<u32>(infoOf(slot), 4); }
 
-/** An access of the region in `slot` met a closed window; it counts when the TLB has the page. */
-export function missedWindow(cpu: Cpu, table: usize, lin: u64, slot: u32): void {
-  if (load<u64>(entryAt(table, lin)) != (lin & ~0xfff)) return;
+/** The region in `slot`, from which `transitions` more may follow, was left for a window, 0: for several. Tells whether it is to be compiled again. */
+export function missedWindow(slot: u32, window: u32, transitions: i32): bool {
   const info = infoOf(slot);
   const n = load<u32>(info) + 1;
   store<u32>(info, n);
-  if (n < MISSES) return;
+  if (n == 1) store<i32>(info, transitions, 8);
+  if (n < MISSES) return false;
   store<u32>(info, 0);
-  const now = instructionCount(cpu), since = load<u64>(info, 8);
-  store<u64>(info, now, 8);
-  if (!since || now - since > <u64>MISSES * RARE || doesWithout(slot)) return;
-  store<u32>(info, 1, 4);
-  store<i32>(slotInfo(slot), 1, 4); // compiled again when it is left
+  if (load<i32>(info, 8) - transitions > <i32>MISSES * RARE) return false;
+  const before = load<u32>(info, 4), again = load<u32>(info, 12) + 1;
+  const after = !window || again > AGAIN ? ALL : before | (1 << (window - 1));
+  if (before == after) return false;
+  store<u32>(info, after, 4);
+  store<u32>(info, again, 12);
+  return true;
 }

@@ -46,7 +46,7 @@ function translateBy(cpu: Cpu, lin: u64, access: u32, probe: u32): u64 {
   const host = hostOf(phys);
   const bus = page | (host ? 0 : TAG_BUS), addend = <u32>host - <u32>page, number = <u32>(phys >> 12), global = (facts & WALK_GLOBAL) != 0;
   if (access & WRITE) fillEntry(cpu, readOf(e), bus, addend, number, global);
-  else dropOther(e, page);
+  else dropOther(cpu, e, page);
   let tag = bus;
   if (host && access & WRITE && (isRom(phys) || load<u64>(pageInfo(phys), INFO_LINES) != 0)) tag |= TAG_CODE;
   fillEntry(cpu, e, tag, addend, number, global);

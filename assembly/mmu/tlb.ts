@@ -20,7 +20,14 @@ export const TAG_CODE: u64 = 2; // a write must look for decoded code, or is to 
 @inline export function fetchEntryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & FETCH_ENTRIES_MASK); }
 export const FETCH_ENTRIES_MASK: u64 = 0x7ff0;
 
+/** Counts entries that make room for another page. */
+// @ts-ignore: decorator
+@inline function noteEviction(cpu: Cpu, entry: usize, page: u64): void {
+  if (((load<u64>(entry) ^ page) & ~0xfff) != 0 && load<u64>(entry) != ~0) cpu.evictions++;
+}
+
 export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u32, global: bool): void {
+  noteEviction(cpu, entry, tag);
   store<u64>(entry, tag);
   store<u32>(entry, addend, 8);
   store<u32>(entry, page, 12);
@@ -34,8 +41,11 @@ export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u
 // @ts-ignore: decorator
 @inline export function readOf(entry: usize): usize { return entry - TLB_BYTES; }
 /** The entry of a table of reads now holds `page`: that of writes must not hold another one. */
-export function dropOther(entry: usize, page: u64): void {
-  if ((load<u64>(entry + TLB_BYTES) & ~0xfff) != page) store<u64>(entry + TLB_BYTES, ~0);
+export function dropOther(cpu: Cpu, entry: usize, page: u64): void {
+  const other = entry + TLB_BYTES;
+  if ((load<u64>(other) & ~0xfff) == page) return;
+  noteEviction(cpu, other, page);
+  store<u64>(other, ~0);
 }
 
 /** Drops the entry of a table of reads and that of writes beside it. */

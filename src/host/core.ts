@@ -71,7 +71,7 @@ export interface EngineOptions {
 }
 
 /** Why compiled code went back to the interpreter's loop other than by a branch, in the order of Left in assembly/jit/state.ts. */
-export const JIT_EXITS = ['read', 'write', 'refused', 'stop', 'end', 'fault', 'budget'] as const;
+export const JIT_EXITS = ['read', 'write', 'refused', 'stop', 'end', 'fault', 'budget', 'window'] as const;
 export type JitExit = (typeof JIT_EXITS)[number];
 
 /** Counters of the compiler: regions and modules made, guest instructions in them, bytes of wasm; then executions. */
