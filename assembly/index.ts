@@ -18,7 +18,7 @@ export * from "./generated/offsets";
 export { jitSse, jitVector } from "./jit/sse-slow";
 export { runRegions } from "./jit/chain"; // exported so that the interpreter, whose function is too large to be quick, does not take it in
 export { jitX87 } from "./jit/x87-slow";
-export { jitArith, jitBswap, jitCarry, jitCond, jitDivWide, jitEnd, jitEndOn, jitMulOver, jitRead, jitString, jitThick, jitWrite } from "./jit/slow";
+export { jitArith, jitBswap, jitCarry, jitCond, jitDivWide, jitEnd, jitEndOn, jitMapped, jitMulOver, jitRead, jitString, jitThick, jitWrite } from "./jit/slow";
 
 /** Lays out the machine: RAM in KiB, at most 3 GiB, which the host has allocated behind `ramBase()`. */
 export function init(ramKiB: u32): void {

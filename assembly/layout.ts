@@ -47,4 +47,7 @@ export const ROM_BASE: usize = 0x0600_0000; // firmware below 4 GiB
 export const ROM_MAX: usize = 0x0100_0000;
 /** 16 bytes by table slot of the compiler: see jit/windows.ts. */
 export const JIT_WINDOWS: usize = 0x0700_0000;
+/** Words of the compiler's guards: see jit/flow.ts. */
+export const JIT_GUARDS: usize = 0x0710_0000;
+export const MAX_GUARDS: u32 = 0x4_0000;
 export const RAM_BASE: usize = 0x0800_0000;

@@ -2,10 +2,10 @@
 import { Cpu } from "../cpu/state";
 import { Insn } from "../decode/insn";
 import { BLOCK_COUNT } from "../interp/block-layout";
-import { FETCH_ENTRIES_MASK } from "../mmu/tlb";
+import { JIT_GUARDS, MAX_GUARDS } from "../layout";
 import { flagsAreInMemory, flagsToLocals, packFlags, spillFlags, unpackFlags } from "./flags";
 import { emitTree, noteBlock } from "./module";
-import { L, pushRip, pushRipAt, record } from "./operands";
+import { Fn, L, pushRip, pushRipAt, record } from "./operands";
 import { flushXmm, settleXmm } from "./sse-reg";
 import { fallOf, placeOf, takenOf } from "./region";
 import {
@@ -13,7 +13,7 @@ import {
   PAGE_DELTA, PAGE_NUMBER, POINTS, jit,
 } from "./state";
 import { restoreValues, saveValues } from "./windows";
-import { W, get, hintedIf, i32c, mem, op, set, tee, uleb } from "./wasm";
+import { W, call, get, hintedIf, i32c, mem, op, set, uleb } from "./wasm";
 
 /** Kinds of labels. */
 export const FORWARD: u32 = 0;
@@ -142,42 +142,49 @@ export function checkBudget(most: u32): void {
 
 // ---- edges ----
 
-/** Pushes whether the region's page is still where it was when the region was compiled. */
-function pushMapped(page: u32): void {
-  const j = jit();
-  pushRipAt((load<i32>(PAGE_DELTA + (page << 2)) << 12) - <i32>j.entryOff);
-  tee(L.X64);
-  op(W.I32_WRAP);
-  i32c(8);
-  op(W.I32_SHR_U);
-  i32c(<i32>FETCH_ENTRIES_MASK);
-  op(W.I32_AND);
-  tee(L.E);
-  mem(W.I64_LOAD, <u32>j.tableExec);
-  get(L.X64);
-  op(W.I64_EQ);
-  get(L.E);
-  mem(W.I32_LOAD, <u32>j.tableExec + 12);
-  i32c(load<u32>(PAGE_NUMBER + (page << 2)));
-  op(W.I32_EQ);
-  op(W.I32_AND);
-}
 /** The region's pages that the node's bytes are in, as a mask. */
 export function pageBits(node: u32): u32 {
   const second = <u32>load<u8>(NODE_PAGE2 + node);
   return (<u32>1 << load<u8>(NODE_PAGE + node)) | (second == NO_NODE ? 0 : <u32>1 << second);
 }
+/**
+ * Leaves the region for `delta` when the page is not where it was when the region was compiled. A word remembers the key of the jump cache under which it was found
+ * there: as long as that key holds, so does everything that it was found for.
+ */
+function guardPage(page: u32, delta: i32): void {
+  const j = jit();
+  const word = <i32>JIT_GUARDS + <i32>(j.guards << 2);
+  if (j.pass && j.guards < MAX_GUARDS - 1) {
+    store<u32>(<usize>word, 0);
+    j.guards++;
+  }
+  i32c(0);
+  mem(W.I32_LOAD, word);
+  record();
+  mem(W.I32_LOAD, <u32>offsetof<Cpu>("jumpKey"));
+  op(W.I32_NE);
+  hintedIf(W.VOID, false);
+  record();
+  pushRipAt((load<i32>(PAGE_DELTA + (page << 2)) << 12) - <i32>j.entryOff);
+  i32c(load<u32>(PAGE_NUMBER + (page << 2)));
+  call(Fn.MAPPED);
+  op(W.I32_EQZ);
+  hintedIf(W.VOID, false);
+  pushLabel(PLAIN, 0, 2);
+  exitTo(delta);
+  popLabel(2);
+  op(W.END);
+  i32c(0);
+  record();
+  mem(W.I32_LOAD, <u32>offsetof<Cpu>("jumpKey"));
+  mem(W.I32_STORE, word);
+  op(W.END);
+}
 /** Leaves the region for `delta` when the node's pages are not where they were. */
 function guardPages(node: u32, delta: i32): void {
   const j = jit();
   for (let missing = pageBits(node) & ~j.verified; missing; missing &= missing - 1) {
-    pushMapped(ctz(missing));
-    op(W.I32_EQZ);
-    hintedIf(W.VOID, false);
-    pushLabel(PLAIN, 0);
-    exitTo(delta);
-    popLabel();
-    op(W.END);
+    guardPage(ctz(missing), delta);
   }
   j.verified |= pageBits(node);
 }

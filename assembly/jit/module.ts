@@ -263,7 +263,7 @@ const TYPES = memory.data<u8>([
 const TYPES_COUNT: u32 = 12;
 const TYPES_BYTES: usize = 4 + 7 + 10 + 8 + 6 + 7 + 6 + 5 + 7 + 9 + 9 + 8;
 /** Type of each function of the core that regions call. */
-export const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 4, 5, 6, 7, 5, 8, 2, 9, 10, 11, 4]);
+export const FN_TYPES = memory.data<u8>([1, 1, 2, 3, 4, 5, 6, 7, 5, 8, 2, 9, 10, 11, 4, 1]);
 
 const HINT_NAME = memory.data<u8>([
   0x6d, 0x65, 0x74, 0x61, 0x64, 0x61, 0x74, 0x61, 0x2e, 0x63, 0x6f, 0x64, 0x65, 0x2e, 0x62, 0x72, 0x61, 0x6e, 0x63, 0x68, 0x5f, 0x68, 0x69, 0x6e, 0x74,

@@ -64,7 +64,8 @@ export namespace Fn {
   export const VECTOR: u32 = 12;
   export const X87: u32 = 13;
   export const STRING: u32 = 14;
-  export const COUNT: u32 = 15;
+  export const MAPPED: u32 = 15;
+  export const COUNT: u32 = 16;
 }
 
 /** Sizes of the generator's lists: bytes, words, doublewords, quadwords. */

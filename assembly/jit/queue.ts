@@ -211,6 +211,7 @@ export function forgetRegions(): void {
 export function releaseSlots(): void {
   const j = jit();
   j.pendingRegions = 0;
+  j.guards = 0;
   clearRefs();
   if (!j.slots) return;
   for (let c: u32 = 0; c < shared().cpus; c++) newGeneration(cpuAt(c));

@@ -5,7 +5,7 @@ import { INSN_BYTES, Insn } from "../decode/insn";
 import { BLOCK_COUNT } from "../interp/block-layout";
 import { unpatch } from "../interp/mode";
 import { INFO_LINES, hostOf, isRom, pageInfo, readPhys } from "../mmu/physical";
-import { readTable, writeTable } from "../mmu/tlb";
+import { fetchEntryAt, noteCodePage, readTable, writeTable } from "../mmu/tlb";
 import { tryTranslate } from "../mmu/access";
 import { USER, WRITE } from "../mmu/walk";
 import { dispatch, dispatchEnd } from "../ops/dispatch";
@@ -109,6 +109,15 @@ export function jitEndOn(cpu: Cpu, ip: usize, op: u32, block: usize, left: i32, 
 export function jitString(cpu: Cpu, ip: usize): u32 {
   cpu.missCode = NO_MISS;
   return quick(cpu, changetype<Insn>(ip));
+}
+
+/** Whether a page of code, at `lin`, is in the fetch TLB with that number; noted like one whose code the jump cache knows. */
+export function jitMapped(cpu: Cpu, lin: u64, number: u32): u32 {
+  const e = fetchEntryAt(cpu.tlbExec, lin);
+  if (load<u64>(e) != lin || load<u32>(e, 12) != number) return 0;
+  cpu.localCode |= load<u32>(e, 8);
+  noteCodePage(cpu, lin);
+  return 1;
 }
 
 export function jitCond(cpu: Cpu, cc: u32): u32 { return cond(cpu, cc) ? 1 : 0; }

@@ -5,9 +5,10 @@
 import { Cpu, cpuAt } from "../cpu/state";
 import { dropPcids, forgetGenerations } from "./pcid";
 import {
-  CODE_PAGES_BYTES, CPU_CODE_PAGES, CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
+  JIT_GUARDS, CODE_PAGES_BYTES, CPU_CODE_PAGES, CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
 } from "../layout";
 import { shared } from "../machine";
+import { jit } from "../jit/state";
 import { refreshKey } from "../interp/mode";
 
 export const TAG_BUS: u64 = 1; // not memory
@@ -77,6 +78,7 @@ export function freshGeneration(cpu: Cpu): u32 {
   cpu.generation = (cpu.generation + 1) & 0x007f_ffff;
   if (cpu.generation == 0) {
     memory.fill(changetype<usize>(cpu) + CPU_JUMP, 0xff, <usize>JUMP_ENTRIES * 16);
+    memory.fill(JIT_GUARDS, 0, <usize>jit().guards << 2);
     cpu.generation = 1;
     cpu.userGeneration = 0;
     cpu.systemGeneration = 0;

@@ -40,7 +40,7 @@ export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold:
 
 /** The exports of the core that compiled regions call, by a table in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
-  'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector', 'jitX87', 'jitString',
+  'jitRead', 'jitWrite', 'jitThick', 'jitEnd', 'jitCond', 'jitCarry', 'jitMulOver', 'jitBswap', 'jitArith', 'jitDivWide', 'jitEndOn', 'jitSse', 'jitVector', 'jitX87', 'jitString', 'jitMapped',
 ];
 const TABLE_STEP = 1024;
 /** As in assembly/layout.ts. */
