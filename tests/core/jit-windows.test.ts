@@ -1,6 +1,8 @@
 // Accesses near one register, of which compiled code looks the page up once (assembly/jit/windows.ts), against the interpreter. Code is 32-bit code
 // that means the same in 64-bit mode with wider registers, unless a test says otherwise.
 import { describe, expect, it } from 'vitest';
+import type { CompiledModule } from '../../src/host/jit-linker.js';
+import { printModule } from '../../src/host/wat.js';
 import { EnginePair, hex, type PairOptions } from '../support/engine-pair.js';
 import type { CoreMode } from '../support/core-harness.js';
 
@@ -257,5 +259,94 @@ describe('addresses that wrap', () => {
     pair.run(hex('50  51  52  8b5c2408  83c40c' /* push eax; push ecx; push edx; mov ebx,[esp+8]; add esp,12 */), { gprs: { [RSP]: 8, [RAX]: 1, [RCX]: 2, [RDX]: 3 } });
     expect(written).toEqual([['fffffffc 4 3'], ['fffffffc 4 3']]);
     expect([pair.gpr(RBX), pair.gpr(RSP), pair.get32(0), pair.get32(4)]).toEqual([1, 8, 2, 1]);
+  });
+});
+
+describe('windows that are often closed', () => {
+  /** How many regions were made after each of some runs of a loop over the record at `base`, and whether the last one of them has windows. */
+  const loop = (base: number, turns: number, runs = 6): { made: number[]; windows: boolean } => {
+    const modules: CompiledModule[] = [];
+    const pair = new EnginePair('prot32', { paging: true, jit: { threshold: 10, batch: 1, regrowAfter: 0x7fff_ffff, onModule: module => modules.push(module) } });
+    pair.map(LOW, LOW_AT);
+    pair.map(HIGH, HIGH_AT);
+    const program = hex('8b03  01430c  035304  49  75f5' /* 1: mov eax,[ebx]; add [ebx+12],eax; add edx,[ebx+4]; dec ecx; jnz 1b */);
+    const made: number[] = [];
+    for (let run = 0; run < runs; run++) {
+      pair.set32(LOW_AT + 0xff8, 3, 5);
+      pair.set32(LOW_AT + 0x800, 3, 5);
+      pair.run(program, { gprs: { [RBX]: base, [RCX]: turns, [RDX]: 0 }, max: 1_000_000, place: run === 0 });
+      expect(pair.gpr(RDX)).toBe((5 * turns) >>> 0);
+      made.push(modules.length);
+    }
+    // A window that is closed tells the core whose it is.
+    const slot = modules[modules.length - 1].regions[0].slot;
+    const { lines } = printModule(modules[modules.length - 1].wasm)[0];
+    return { made, windows: lines.some(line => [0, 1, 2, 3].some(size => line.trim() === `i32.const ${(slot << 4) | size}`)) };
+  };
+
+  it('stay where they are open', () => {
+    const { made, windows } = loop(LOW + 0x800, 5000);
+    expect(new Set(made)).toEqual(new Set([1]));
+    expect(windows).toBe(true);
+  });
+
+  it('are given up where they lie across pages', () => {
+    const { made, windows } = loop(HIGH - 8, 5000);
+    expect(made[made.length - 1]).toBe(2);
+    expect(windows).toBe(false);
+  });
+
+  it('stay where that is rare, in a loop that goes on and on', () => {
+    let modules = 0;
+    const pair = new EnginePair('prot32', { paging: true, jit: { threshold: 10, batch: 1, regrowAfter: 0x7fff_ffff, onModule: () => void modules++ } });
+    pair.map(LOW, LOW_AT);
+    pair.map(HIGH, HIGH_AT);
+    // every 512th turn lies across pages
+    const program = hex('89f3  f7c1ff010000  0f44df  8b03  01430c  035304  49  75ea' /* 1: mov ebx,esi; test ecx,0x1ff; cmovz ebx,edi; mov eax,[ebx]; add [ebx+12],eax; add edx,[ebx+4]; dec ecx; jnz 1b */);
+    for (let run = 0; run < 3; run++) pair.run(program, { gprs: { [RSI]: LOW + 0x800, [RDI]: HIGH - 8, [RCX]: 1200 * 512 }, max: 10_000_000, place: run === 0 });
+    expect(modules).toBe(1);
+  });
+});
+
+describe('accesses that are watched', () => {
+  it.each(['long64', 'prot32', 'compat32'] as const)('for alignment, %s', mode => {
+    const pair = paged(mode, { cpl: 3 });
+    pair.each(core => {
+      core.set64('cr0', core.get64('cr0') | 0x4_0000n);
+      core.updateMode();
+    });
+    pair.set32(HIGH_AT, 1, 2, 3, 4);
+    const program = hex('8b4301  894305  6802000400  9d  8b4b04  8b5301  895308' /* mov eax,[ebx+1]; mov [ebx+5],eax; push 0x40002; popf; mov ecx,[ebx+4]; mov edx,[ebx+1]; mov [ebx+8],edx */);
+    for (let turn = 0; turn < 3; turn++) {
+      pair.each(core => {
+        core.flags = 2;
+        core.updateMode();
+      });
+      const { fault } = pair.run(program, { gprs: { [RBX]: HIGH, [RSP]: STACK }, place: turn === 0 });
+      expect(fault).toEqual({ vector: 17, code: 0, rip: BigInt(CODE + 15) });
+    }
+    pair.run(program, { gprs: { [RBX]: HIGH, [RSP]: STACK }, compiled: false });
+  });
+
+  it.each(['long64', 'prot32'] as const)('by a data breakpoint, %s', mode => {
+    const pair = paged(mode);
+    pair.each(core => core.set64('dr0', HIGH + 8));
+    const program = hex('8b03  894308  0f21f7  0f23f9  8b5308  895304  895308  8b03  8b4304' /* mov eax,[ebx]; mov [ebx+8],eax; mov edi,dr6; mov dr7,ecx; mov edx,[ebx+8]; mov [ebx+4],edx; mov [ebx+8],edx; mov eax,[ebx]; mov eax,[ebx+4] */);
+    for (let turn = 0; turn < 2; turn++) {
+      pair.each(core => {
+        core.set64('dr7', 0x400);
+        core.set64('dr6', 0xffff_0ff0n);
+        core.updateMode();
+      });
+      let { fault } = pair.run(program, { gprs: { [RBX]: HIGH, [RCX]: 0xf_0401 }, place: turn === 0 });
+      // with breakpoints each turn of the CPU is one instruction
+      for (let n = 0; n < 9 && fault === undefined; n++) fault = pair.resume(program.length, 100, false).fault;
+      // #GP: vector 1 has no gate.
+      expect([fault?.vector, pair.interp.get64('dr6') & 1n]).toEqual([13, 1n]);
+      expect(pair.gpr(RDX)).toBe(pair.get32(HIGH_AT + 8));
+    }
+    // From its start on: nothing is compiled code's.
+    pair.each(core => core.set64('dr6', 0xffff_0ff0n));
+    pair.run(program, { gprs: { [RBX]: HIGH, [RCX]: 0xf_0401 }, compiled: false });
   });
 });
