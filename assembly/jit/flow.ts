@@ -154,7 +154,8 @@ export function pageBits(node: u32): u32 {
 function guardPage(page: u32, delta: i32): void {
   const j = jit();
   const word = <i32>JIT_GUARDS + <i32>(j.guards << 2);
-  if (j.pass && j.guards < MAX_GUARDS - 1) {
+  const remembers = j.guards < MAX_GUARDS - 1; // the last word is nobody's, and stays 0, which is no key
+  if (j.pass && remembers) {
     store<u32>(<usize>word, 0);
     j.guards++;
   }
@@ -174,10 +175,12 @@ function guardPage(page: u32, delta: i32): void {
   exitTo(delta);
   popLabel(2);
   op(W.END);
-  i32c(0);
-  record();
-  mem(W.I32_LOAD, <u32>offsetof<Cpu>("jumpKey"));
-  mem(W.I32_STORE, word);
+  if (remembers) {
+    i32c(0);
+    record();
+    mem(W.I32_LOAD, <u32>offsetof<Cpu>("jumpKey"));
+    mem(W.I32_STORE, word);
+  }
   op(W.END);
 }
 /** Leaves the region for `delta` when the node's pages are not where they were. */
