@@ -21,14 +21,14 @@ export const TAG_CODE: u64 = 2; // a write must look for decoded code, or is to 
 @inline export function fetchEntryAt(table: usize, lin: u64): usize { return table + <usize>((lin >> 8) & FETCH_ENTRIES_MASK); }
 export const FETCH_ENTRIES_MASK: u64 = 0x7ff0;
 
-/** Counts entries that make room for another page. */
+/** Counts entries that make room for another page, or lead elsewhere from now on. */
 // @ts-ignore: decorator
-@inline function noteEviction(cpu: Cpu, entry: usize, page: u64): void {
-  if (((load<u64>(entry) ^ page) & ~0xfff) != 0 && load<u64>(entry) != ~0) cpu.evictions++;
+@inline function noteEviction(cpu: Cpu, entry: usize, tag: u64, page: u32): void {
+  if (load<u64>(entry) != ~0 && (((load<u64>(entry) ^ tag) & ~0xfff) != 0 || load<u32>(entry, 12) != page)) cpu.evictions++;
 }
 
 export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u32, global: bool): void {
-  noteEviction(cpu, entry, tag);
+  noteEviction(cpu, entry, tag, page);
   store<u64>(entry, tag);
   store<u32>(entry, addend, 8);
   store<u32>(entry, page, 12);
@@ -45,7 +45,7 @@ export function fillEntry(cpu: Cpu, entry: usize, tag: u64, addend: u32, page: u
 export function dropOther(cpu: Cpu, entry: usize, page: u64): void {
   const other = entry + TLB_BYTES;
   if ((load<u64>(other) & ~0xfff) == page) return;
-  noteEviction(cpu, other, page);
+  if (load<u64>(other) != ~0) cpu.evictions++;
   store<u64>(other, ~0);
 }
 

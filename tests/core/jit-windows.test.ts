@@ -1,8 +1,6 @@
 // Accesses near one register, of which compiled code looks the page up once (assembly/jit/windows.ts), against the interpreter. Code is 32-bit code
 // that means the same in 64-bit mode with wider registers, unless a test says otherwise.
 import { describe, expect, it } from 'vitest';
-import type { CompiledModule } from '../../src/host/jit-linker.js';
-import { printModule } from '../../src/host/wat.js';
 import { EnginePair, hex, type PairOptions } from '../support/engine-pair.js';
 import type { CoreMode } from '../support/core-harness.js';
 
@@ -262,49 +260,35 @@ describe('addresses that wrap', () => {
   });
 });
 
-describe('windows that are often closed', () => {
-  /** How many regions were made after each of some runs of a loop over the record at `base`, and whether the last one of them has windows. */
-  const loop = (base: number, turns: number, runs = 6): { made: number[]; windows: boolean } => {
-    const modules: CompiledModule[] = [];
-    const pair = new EnginePair('prot32', { paging: true, jit: { threshold: 10, batch: 1, regrowAfter: 0x7fff_ffff, onModule: module => modules.push(module) } });
-    pair.map(LOW, LOW_AT);
-    pair.map(HIGH, HIGH_AT);
-    const program = hex('8b03  01430c  035304  49  75f5' /* 1: mov eax,[ebx]; add [ebx+12],eax; add edx,[ebx+4]; dec ecx; jnz 1b */);
-    const made: number[] = [];
-    for (let run = 0; run < runs; run++) {
-      pair.set32(LOW_AT + 0xff8, 3, 5);
-      pair.set32(LOW_AT + 0x800, 3, 5);
-      pair.run(program, { gprs: { [RBX]: base, [RCX]: turns, [RDX]: 0 }, max: 1_000_000, place: run === 0 });
-      expect(pair.gpr(RDX)).toBe((5 * turns) >>> 0);
-      made.push(modules.length);
-    }
-    // A window that is closed tells the core whose it is.
-    const slot = modules[modules.length - 1].regions[0].slot;
-    const { lines } = printModule(modules[modules.length - 1].wasm)[0];
-    return { made, windows: lines.some(line => [0, 1, 2, 3].some(size => line.trim() === `i32.const ${(slot << 4) | size}`)) };
-  };
-
-  it('stay where they are open', () => {
-    const { made, windows } = loop(LOW + 0x800, 5000);
-    expect(new Set(made)).toEqual(new Set([1]));
-    expect(windows).toBe(true);
-  });
-
-  it('are given up where they lie across pages', () => {
-    const { made, windows } = loop(HIGH - 8, 5000);
-    expect(made[made.length - 1]).toBe(2);
-    expect(windows).toBe(false);
-  });
-
-  it('stay where that is rare, in a loop that goes on and on', () => {
+describe('windows that cannot be opened', () => {
+  const LEFT_FOR_A_WINDOW = 16 + 7; // of jitCounter
+  /** Modules so far, and how often a region was left for a window, after each of some runs of a loop over the record at `base`. */
+  const loop = (base: number, turns: number): { modules: number; left: number }[] => {
     let modules = 0;
     const pair = new EnginePair('prot32', { paging: true, jit: { threshold: 10, batch: 1, regrowAfter: 0x7fff_ffff, onModule: () => void modules++ } });
     pair.map(LOW, LOW_AT);
     pair.map(HIGH, HIGH_AT);
-    // every 512th turn lies across pages
-    const program = hex('89f3  f7c1ff010000  0f44df  8b03  01430c  035304  49  75ea' /* 1: mov ebx,esi; test ecx,0x1ff; cmovz ebx,edi; mov eax,[ebx]; add [ebx+12],eax; add edx,[ebx+4]; dec ecx; jnz 1b */);
-    for (let run = 0; run < 3; run++) pair.run(program, { gprs: { [RSI]: LOW + 0x800, [RDI]: HIGH - 8, [RCX]: 1200 * 512 }, max: 10_000_000, place: run === 0 });
-    expect(modules).toBe(1);
+    const program = hex('8b03  01430c  035304  49  75f5' /* 1: mov eax,[ebx]; add [ebx+12],eax; add edx,[ebx+4]; dec ecx; jnz 1b */);
+    return Array.from({ length: 6 }, (_, run) => {
+      pair.set32(LOW_AT + 0xff8, 3, 5);
+      pair.set32(LOW_AT + 0x800, 3, 5);
+      pair.run(program, { gprs: { [RBX]: base, [RCX]: turns, [RDX]: 0 }, max: 1_000_000, place: run === 0 });
+      expect(pair.gpr(RDX)).toBe((5 * turns) >>> 0);
+      return { modules, left: pair.jit.core.jitCounter(LEFT_FOR_A_WINDOW) };
+    });
+  };
+
+  it('are no matter where all of them can', () => {
+    const runs = loop(LOW + 0x800, 5000);
+    expect(runs[0]).toEqual({ modules: 1, left: 0 });
+    expect(runs[5]).toEqual(runs[0]);
+  });
+
+  it('are given up', () => {
+    const runs = loop(HIGH - 8, 5000);
+    expect(runs[5].modules).toBeGreaterThan(1);
+    expect(runs[0].left).toBeGreaterThan(0);
+    expect(runs[5]).toEqual(runs[4]);
   });
 });
 
