@@ -4,7 +4,7 @@ import { deliverFault } from "../cpu/interrupt";
 import { Cpu, NO_MISS } from "../cpu/state";
 import { CPU_JUMP, JUMP_ENTRIES } from "../layout";
 import { regrow, slotInfo } from "./queue";
-import { Left, countExit, jit } from "./state";
+import { Left, SLOTS, countExit, jit } from "./state";
 import { missedWindow } from "./windows";
 
 /** Runs the region in table slot `slot`, which begins at Cpu.rip, and those that follow. Cpu.bail tells that the interpreter must execute what comes next. */
@@ -13,23 +13,28 @@ export function runRegions(cpu: Cpu, slot: u32): void {
   const j = jit();
   const before = cpu.end - <u64><i64>cpu.left;
   j.enteredAt = before;
-  let from = cpu.rip;
+  const slots = SLOTS - (<usize>j.slotBase << 3);
+  let from = cpu.rip, entries: u64 = 1;
   for (;;) {
-    j.entries++;
     j.lastOut = 0;
     call_indirect<void>(slot, p);
     const rip = cpu.rip;
     const e = p + CPU_JUMP + ((<usize>(rip ^ (rip >> 11)) & (JUMP_ENTRIES - 1)) << 4);
-    if (load<u64>(e) != rip || load<u32>(e, 8) != cpu.jumpKey) break;
-    const next = load<u32>(e, 12) ^ 0x8000_0000;
-    if (<i32>next < 0 || cpu.bail) break;
-    const info = slotInfo(slot);
+    // one condition after the other: joined by || they become values that are tested
+    if (load<u64>(e) != rip) break;
+    if (load<u32>(e, 8) != cpu.jumpKey) break;
+    const next = load<i32>(e, 12);
+    if (next >= 0) break;
+    if (cpu.bail) break;
+    entries++;
+    const info = slots + (<usize>slot << 3);
     const left = load<i32>(info, 4) - 1;
     store<i32>(info, left, 4);
     if (!left) regrow(cpu, slot, from);
-    slot = next;
+    slot = next & 0x7fff_ffff;
     from = rip;
   }
+  j.entries += entries;
   if (cpu.bail == Left.WINDOW + 1 || j.evicted) {
     const window = j.evicted ? 0 : j.missed;
     j.evicted = 0;
