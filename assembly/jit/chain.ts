@@ -14,8 +14,9 @@ export function runRegions(cpu: Cpu, slot: u32): void {
   const before = cpu.end - <u64><i64>cpu.left;
   j.enteredAt = before;
   const slots = SLOTS - (<usize>j.slotBase << 3);
-  let from = cpu.rip, entries: u64 = 1;
+  let from = cpu.rip;
   for (;;) {
+    j.entries++;
     j.lastOut = 0;
     call_indirect<void>(slot, p);
     const rip = cpu.rip;
@@ -26,7 +27,6 @@ export function runRegions(cpu: Cpu, slot: u32): void {
     const next = load<i32>(e, 12);
     if (next >= 0) break;
     if (cpu.bail) break;
-    entries++;
     const info = slots + (<usize>slot << 3);
     const left = load<i32>(info, 4) - 1;
     store<i32>(info, left, 4);
@@ -34,7 +34,6 @@ export function runRegions(cpu: Cpu, slot: u32): void {
     slot = next & 0x7fff_ffff;
     from = rip;
   }
-  j.entries += entries;
   if (cpu.bail == Left.WINDOW + 1 || j.evicted) {
     const window = j.evicted ? 0 : j.missed;
     j.evicted = 0;
