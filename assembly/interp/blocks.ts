@@ -216,8 +216,11 @@ export function dropCode(cpu: Cpu, phys: u64, length: u32): void {
   // Regions are made of blocks that are there: what hits none of these hits no region.
   if (dropRegionsAt(info, lines(from, length))) everywhere = true;
   for (let c: u32 = 0; c < shared().cpus; c++) {
-    if (everywhere) newGeneration(cpuAt(c));
-    cpuAt(c).leave = 1;
+    const other = cpuAt(c);
+    if (everywhere) newGeneration(other);
+    other.leave = 1;
+    // A scratch block may hold the beginning of a block that went.
+    if (other.block == changetype<usize>(other) + CPU_SCRATCH && other.insn) patchBehind(other);
   }
 }
 

@@ -156,6 +156,20 @@ describeEngine('a write to code', () => {
   });
 });
 
+describeEngine('a write to the code behind it', () => {
+  // mov byte [rip+3], 22h; nop; nop; mov al, 11h; then more than the budget
+  const code = [0xc6, 0x05, 3, 0, 0, 0, 0x22, 0x90, 0x90, 0xb0, 0x11, ...new Array<number>(20).fill(0x90)];
+  it.each([4, 5, 10, 24])('is seen when the budget is %d', (budget) => {
+    for (let turn = 0; turn < 3; turn++) {
+      h.load(code, CODE);
+      h.setGpr(RAX, 0);
+      h.rip = CODE;
+      expect(h.go(budget)).toEqual({ fault: undefined, halted: false, instructions: budget });
+      expect(h.getGpr(RAX)).toBe(0x22n);
+    }
+  });
+}, { compiled: false });
+
 describeEngine('PCIDs', () => {
   const A = (): bigint => BigInt(tableA) | 1n;
   const B = (): bigint => BigInt(tableB) | 2n;
