@@ -11,6 +11,8 @@ const OTHER_CODE = 0x18_0000;
 export const ALIAS = 0x14_0000;
 export const DATA = 0x20_0000;
 export const DATA_BYTES = 0x4000;
+/** With paging DATA and STACK are there once more, so far away: in the same entries of the TLB. */
+export const FAR = 0x100_0000;
 export const STACK = 0x30_0800;
 const READ_ONLY = DATA + 0x2000;
 const ABSENT = DATA + 0x3000;
@@ -103,6 +105,8 @@ export const prepare = (core: CoreHarness, mode: FuzzMode, memory: Memory, choos
     core.setPage(ABSENT, 0);
     // No program changes page tables behind the TLB's back: which entries are cached is nothing to rely on.
     for (let lin = TABLES; lin < TABLES + 0x8000; lin += PAGE) core.setPage(lin, 3);
+    const directory = TABLES + 2 * PAGE;
+    view.setBigUint64(directory + (FAR + DATA >>> 21) * 8, view.getBigUint64(directory + (DATA >>> 21) * 8, true), true);
     for (let k = 0; k < CODE_PAGES; k++) view.setBigUint64(entryOf(ALIAS + k * PAGE), BigInt(first + k * PAGE) | 0x67n, true);
   }
   if (mode.kernel) prepareKernel(core, mode, memory, view, choose);

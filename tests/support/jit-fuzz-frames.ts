@@ -1,6 +1,6 @@
 // Accesses near one register for the fuzzer: frames and records of which compiled code looks a page up once (assembly/jit/windows.ts), mostly near a page's end.
 import type { Emitter, Generator } from './fuzz-program.js';
-import { ALIAS, BUS, CODE, DATA, STACK } from './fuzz-machine.js';
+import { ALIAS, BUS, CODE, DATA, FAR, STACK } from './fuzz-machine.js';
 
 const PAGE = 0x1000;
 const RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSP = 4, RBP = 5;
@@ -57,7 +57,8 @@ const edge = (e: Emitter): number => {
     DATA + PAGE, DATA + PAGE, DATA + PAGE, DATA + 2 * PAGE, DATA + 3 * PAGE, STACK & ~0xfff, (STACK & ~0xfff) + PAGE, (CODE & ~0xfff) + PAGE,
     around.paging ? ALIAS + PAGE : BUS, 0,
   ]);
-  return end + random.pick([0, -4, -8, 8, -16, -0x20, -0x80, 0x400, random.below(0x200) - 0x100]);
+  const far = around.paging && end >= DATA && random.below(4) === 0 ? FAR : 0;
+  return end + far + random.pick([0, -4, -8, 8, -16, -0x20, -0x80, 0x400, random.below(0x200) - 0x100]);
 };
 
 /** Distances that make up a frame: of one size mostly, now and then odd ones. */
@@ -104,7 +105,8 @@ const move = (f: Frame): number[] => {
   const width = random.below(6) ? wide : random.pick([16, 32]);
   const by = random.pick([1, 4, 8, 16, -4, -8, -16, 0x20, random.below(64) - 32]);
   const other = random.pick([RBX, RBP, 6, 7, ...(e.long ? [9, 12, 13] : [])]);
-  switch (random.below(12)) {
+  switch (random.below(e.around.paging ? 14 : 12)) {
+    case 12: case 13: return [...f.on(base, wide, [0x81], 6), ...dword(FAR)]; // to the other address of the same memory
     case 0: case 1: return [...f.on(base, width, [0x83], random.pick([0, 5])), by & 255];
     case 2: return [...f.on(base, wide, [0x81], random.pick([0, 5])), ...dword(by)];
     case 3: return f.on(base, width, [0xff], random.below(2));
