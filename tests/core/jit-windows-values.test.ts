@@ -221,3 +221,16 @@ describe.each(MODES)('frames anywhere on two pages, %s', mode => {
     for (const bit of [0, 33, 8 * 0x800, -1, -8 * 0x800 + 5]) everywhere(code, 12, at => ({ [RBX]: at, [RCX]: bit, [RSI]: 40 - bit, [RDI]: bit + 35 }));
   });
 });
+
+it.each([30, 1100])('%d values in one region, of which not all have windows', count => {
+  const pair = new EnginePair('prot32', { jit: { threshold: 3, batch: 1, maxInstructions: 4000 } });
+  fill(pair);
+  const code = [...hex('b90c000000' /* mov ecx,12 */)];
+  const top = code.length;
+  for (let n = 0; n < count; n++) {
+    // mov ebx, address; mov eax, [ebx]; add [ebx+4], eax
+    code.push(0xbb, ...new Uint8Array(Uint32Array.of(BASE + 36 * n).buffer), ...hex('8b 03  01 43 04'));
+  }
+  code.push(...hex('49' /* dec ecx */), 0x0f, 0x85, ...new Uint8Array(Int32Array.of(top - code.length - 7).buffer));
+  expect(pair.run(code, { max: 100_000 })).toEqual({ fault: undefined, halted: false, instructions: 1 + 12 * (3 * count + 2) });
+});
