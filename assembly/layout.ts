@@ -50,4 +50,6 @@ export const JIT_WINDOWS: usize = 0x0700_0000;
 /** Words of the compiler's guards: see jit/flow.ts. */
 export const JIT_GUARDS: usize = 0x0710_0000;
 export const MAX_GUARDS: u32 = 0x4_0000;
+/** What is known of registers where ways of a region meet: see jit/windows.ts. */
+export const JIT_MET: usize = 0x0730_0000;
 export const RAM_BASE: usize = 0x0800_0000;

@@ -12,7 +12,7 @@ import {
   Fl, Jit, LABELS, Left, MAX_POINTS, NODE_DELTA, NODE_FALL, NODE_FLAGS_IN, NODE_HEADER, NODE_PAGE, NODE_PAGE2, NODE_TAKEN, NODE_WAYS, NO_NODE,
   PAGE_DELTA, PAGE_NUMBER, POINTS, jit,
 } from "./state";
-import { restoreValues, saveValues } from "./windows";
+import { meetValues, restoreValues, saveValues } from "./windows";
 import { W, call, get, hintedIf, i32c, mem, op, set, uleb } from "./wasm";
 
 /** Kinds of labels. */
@@ -212,7 +212,10 @@ function cross(node: u32, delta: i32): void {
     j.pending = 0;
   } else j.pending += blockCount();
   if (back) branchTo(BACK, node);
-  else if (<u32>load<u8>(NODE_WAYS + node) > 1) branchTo(FORWARD, node);
+  else if (<u32>load<u8>(NODE_WAYS + node) > 1) {
+    meetValues(node);
+    branchTo(FORWARD, node);
+  }
   else {
     const block = j.block, delta = j.delta, from = j.node, ip = j.ip;
     emitTree(node);

@@ -14,7 +14,7 @@ import {
   BODIES, Fl, HINTS, HINT_ENDS, NODE_BLOCK, NODE_DELTA, NODE_DIRTY_GEN, NODE_DIRTY_IN, NODE_FALL, NODE_FLAGS_IN, NODE_FLAGS_OUT, NODE_HEADER, NODE_IDOM,
   NODE_PATH, NODE_TAKEN, NODE_VERIFIED, NODE_WAYS, NO_NODE, ORDER, OUT, jit,
 } from "./state";
-import { beginValues, chooseWindows, declareWindows, forgetValues, forgetWindows, windowGroups } from "./windows";
+import { beginValues, chooseWindows, declareWindows, forgetValues, forgetWindows, meet, windowGroups } from "./windows";
 import { W, get, mem, op, op2, patch5, set, uleb } from "./wasm";
 
 const CLEANED: u32 = 0x8000_0000;
@@ -49,7 +49,7 @@ export function emitTree(node: u32): void {
     j.verified = load<u32>(NODE_VERIFIED + (node << 2)) | pageBits(n);
     unpackFlags(load<u32>(NODE_FLAGS_IN + (n << 2)));
     resetXmm();
-    forgetValues();
+    meet(n);
     emitTree(n);
   }
   if (header) {

@@ -194,6 +194,7 @@ export const NODE_XDIRTY_GEN: usize = JIT_BASE + 0x5400; // u32, bit 31: cleaned
 export const NODE_LOOP: usize = JIT_BASE + 0x5800; // u8: lies in a small loop
 export const SLOT_USES: usize = JIT_BASE + 0x5900; // u8 by index register
 export const SLOT_OF: usize = JIT_BASE + 0x5910; // u8 by index register: its page slot + 1
+export const NODE_MET: usize = JIT_BASE + 0x9800; // u8: a way to it was emitted
 export const VALUES: usize = JIT_BASE + 0x5a00; // u32 number, i32 distance by register
 export const WINDOW_LO: usize = JIT_BASE + 0x6000; // i32 by value: distances of the first byte and of what follows the last
 export const WINDOW_HI: usize = JIT_BASE + 0x7000;

@@ -2,10 +2,10 @@
 // the region makes sure that all of them lie in one page and keeps where that page is; the others just go there. A value lives until
 // its register is written by something else than the addition of a constant, and never across a place where ways meet. Windows know only
 // what the TLB has: calls of operations close them, and a slow access that would take an entry from the TLB while some are open leaves the region instead.
-import { JIT_WINDOWS } from "../layout";
+import { JIT_MET, JIT_WINDOWS } from "../layout";
 import { L } from "./operands";
 import { xmmLocals } from "./sse-reg";
-import { VALUES, VALUE_POINTS, WINDOW_COUNT, WINDOW_HI, WINDOW_LO, WINDOW_OF, jit } from "./state";
+import { MAX_NODES, NODE_MET, VALUES, VALUE_POINTS, WINDOW_COUNT, WINDOW_HI, WINDOW_LO, WINDOW_OF, jit } from "./state";
 import { W, op, uleb } from "./wasm";
 
 /** Windows of a region. */
@@ -76,6 +76,31 @@ export function restoreValues(point: u32): void {
   jit().windowsWrite = load<u32>(at, VALUES_BYTES + 4);
 }
 
+function metAt(node: u32): usize { return JIT_MET + <usize>node * POINT_BYTES; }
+/** A way ends where others go on: what all of them know holds there, be it a value or an open window. */
+export function meetValues(node: u32): void {
+  const j = jit();
+  const at = metAt(node);
+  if (!load<u8>(NODE_MET + node)) {
+    store<u8>(NODE_MET + node, 1);
+    memory.copy(at, VALUES, VALUES_BYTES);
+    store<u32>(at, j.windowsOpen, VALUES_BYTES);
+    store<u32>(at, j.windowsWrite, VALUES_BYTES + 4);
+    return;
+  }
+  for (let n: usize = 0; n < VALUES_BYTES; n += 8) if (load<u64>(at + n) != load<u64>(VALUES + n)) store<u32>(at + n, 0);
+  store<u32>(at, load<u32>(at, VALUES_BYTES) & j.windowsOpen, VALUES_BYTES);
+  store<u32>(at, load<u32>(at, VALUES_BYTES + 4) & j.windowsWrite, VALUES_BYTES + 4);
+}
+/** Code behind the meeting begins. */
+export function meet(node: u32): void {
+  const j = jit();
+  const at = metAt(node);
+  memory.copy(VALUES, at, VALUES_BYTES);
+  j.windowsOpen = load<u32>(at, VALUES_BYTES);
+  j.windowsWrite = load<u32>(at, VALUES_BYTES + 4);
+}
+
 // ---- windows ----
 
 /** Before the first pass. */
@@ -89,6 +114,7 @@ export function beginValues(): void {
   jit().values = 0;
   addressUnknown();
   forgetValues();
+  memory.fill(NODE_MET, 0, MAX_NODES);
 }
 /** Notes an access of the first pass. */
 export function noteAccess(bytes: i32): void {
