@@ -52,4 +52,5 @@ export const JIT_GUARDS: usize = 0x0710_0000;
 export const MAX_GUARDS: u32 = 0x4_0000;
 /** What is known of registers where ways of a region meet: see jit/windows.ts. */
 export const JIT_MET: usize = 0x0730_0000;
+// From 0x0780_0000 on: counters of builds with VMLET_COUNT=1 (tools/gen-hot.mjs, jit/count.ts).
 export const RAM_BASE: usize = 0x0800_0000;
