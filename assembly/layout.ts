@@ -31,8 +31,6 @@ export const CPU_TLB_X: usize = 0x5_0000; // fetch; supervisor, then user, 2048 
 export const CPU_TLB_MISS: usize = 0x6_0000; // never filled: every access takes the slow path (alignment checks, data breakpoints)
 export const CPU_TLB_LOG: usize = 0x7_0000; // addresses of the entries that a CR3 write must drop
 export const TLB_LOG_ENTRIES: u32 = 8192;
-export const CPU_JUMP: usize = 0x8_0000; // jump cache: 16,384 entries of 16 bytes { u64 lin, u32 key, u32 block }
-export const JUMP_ENTRIES: u32 = 16384;
 export const CPU_CODE_PAGES: usize = 0xe_0000; // a bit for each linear page, modulo 32,768, that the jump cache may know
 export const CODE_PAGES_BYTES: usize = 0x1000;
 export const CPU_PCID: usize = 0xc_0000; // 8 translations of address spaces that are put aside, 16 KiB each (mmu/pcid.ts)
@@ -47,10 +45,15 @@ export const ROM_BASE: usize = 0x0600_0000; // firmware below 4 GiB
 export const ROM_MAX: usize = 0x0100_0000;
 /** 16 bytes by table slot of the compiler: see jit/windows.ts. */
 export const JIT_WINDOWS: usize = 0x0700_0000;
+/** What is known of registers where ways of a region meet: see jit/windows.ts. */
+export const JIT_MET: usize = 0x0708_0000;
 /** Words of the compiler's guards: see jit/flow.ts. */
 export const JIT_GUARDS: usize = 0x0710_0000;
 export const MAX_GUARDS: u32 = 0x4_0000;
-/** What is known of registers where ways of a region meet: see jit/windows.ts. */
-export const JIT_MET: usize = 0x0730_0000;
-// From 0x0780_0000 on: counters of builds with VMLET_COUNT=1 (tools/gen-hot.mjs, jit/count.ts).
+/** Relative to a CPU, whose distance from the next it has as well: the jump cache, 65,536 entries of 16 bytes { u64 lin, u32 key, u32 block }. */
+export const CPU_JUMP: usize = 0x0710_0000; // of CPU 0 at 0x0720_0000
+export const JUMP_ENTRIES: u32 = 65_536;
+export const JIT_REFS: usize = 0x07a0_0000; // 24 bytes each, see jit/queue.ts
+export const MAX_REFS: u32 = 0x3_0000;
+// From 0x07e8_0000 on: counters of builds with VMLET_COUNT=1 (tools/gen-hot.mjs, jit/count.ts).
 export const RAM_BASE: usize = 0x0800_0000;

@@ -276,7 +276,7 @@ const rows = [...new Set(pairs.map(x => x.first))], columns = [...new Set(pairs.
 const matrix = new Array(rows.length * columns.length).fill(0);
 for (const x of pairs) matrix[rows.indexOf(x.first) * columns.length + columns.indexOf(x.second)] = x.op;
 
-// VMLET_COUNT=1: the interpreter counts executions by operation number, 8 bytes each, from 0x0780_0000 on; the compiler's: jit/count.ts.
+// VMLET_COUNT=1: the interpreter counts executions by operation number, 8 bytes each, from 0x07e8_0000 on; the compiler's: jit/count.ts.
 const count = process.env.VMLET_COUNT ? 'const at = COUNTS + (<usize>load<u16>(ip) << 3); store<u64>(at, load<u64>(at) + 1); ' : '';
 const facts = new Array(next).fill(0);
 const quiet = new Array(next).fill(0);
@@ -326,7 +326,7 @@ const RDX: usize = offsetof<Cpu>("rdx");
 const RSI: usize = offsetof<Cpu>("rsi");
 const RDI: usize = offsetof<Cpu>("rdi");
 const EFLAGS: usize = offsetof<Cpu>("eflags");
-${process.env.VMLET_COUNT ? 'const COUNTS: usize = 0x0780_0000;' : ''}
+${process.env.VMLET_COUNT ? 'const COUNTS: usize = 0x07e8_0000;' : ''}
 
 /** Runs blocks from Cpu.rip on until the budget is spent. */
 export function execute(cpu: Cpu): void {

@@ -3,9 +3,9 @@ import { Insn, isMem, osz } from "../decode/insn";
 import { W, i32c, i64c, mem, op } from "./wasm";
 
 /** u64 by (operation - 0x1000) << 3 | operand size << 1 | memory operand. */
-const THICK: usize = 0x0790_0000;
+const THICK: usize = 0x07ec_0000;
 /** u64 by function. */
-const CALLS: usize = 0x07b0_0000;
+const CALLS: usize = 0x07fc_0000;
 
 function bump(at: usize): void {
   i32c(<i32>at);

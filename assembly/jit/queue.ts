@@ -1,7 +1,7 @@
 // When what is compiled: a hot block becomes the entry of a region at once, while its address space is the current one; regions wait for others and
 // become one module. And when they go: each region is listed at the pages that it was compiled from.
 import { Cpu, EFER_LMA, Mode, cpuAt } from "../cpu/state";
-import { BLOCK_HASH, BLOCK_HASH_BITS } from "../layout";
+import { BLOCK_HASH, BLOCK_HASH_BITS, JIT_REFS, MAX_REFS } from "../layout";
 import { jitInstall, jitPhase, jitReset } from "../imports";
 import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_NEXT } from "../interp/block-layout";
 import { instructionCount } from "../interp/mode";
@@ -11,7 +11,7 @@ import { execTable, newGeneration, readTable, writeTable } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
 import {
-  BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_REFS, MAX_SLOTS, NODE_BLOCK, NODE_DELTA, OUT, PAGE_LINES, PAGE_NUMBER, REFS, REGION_LOG,
+  BODIES, ENTRIES, ENTRY_SLOTS, HINTS, HINT_ENDS, MAX_BATCH, MAX_PAGES, MAX_SLOTS, NODE_BLOCK, NODE_DELTA, OUT, PAGE_LINES, PAGE_NUMBER, REGION_LOG,
   REGION_LOG_BYTES, SLOTS, jit,
 } from "./state";
 import { beginWindows, windowsWithout } from "./windows";
@@ -138,7 +138,7 @@ function withdraw(block: usize): void {
 // A reference: u32 next (1 + index), u32 entry block, u64 lines, u32 page. The flags of a page hold the first one, shifted left by one.
 const REF_BYTES: usize = 24;
 // @ts-ignore: decorator
-@inline function refAt(n: u32): usize { return REFS + <usize>(n - 1) * REF_BYTES; }
+@inline function refAt(n: u32): usize { return JIT_REFS + <usize>(n - 1) * REF_BYTES; }
 
 function addRef(page: u32, block: usize, lines: u64): void {
   const j = jit();

@@ -209,11 +209,9 @@ export const EXITS: usize = JIT_BASE + 0x3e00; // u64 by Left: how often
 export const BOUNCE: usize = JIT_BASE + 0x3f00; // an operand that crosses pages
 export const OUT: usize = JIT_BASE + 0x1_0000; // the module
 export const BODIES: usize = JIT_BASE + 0x8_0000; // code bodies, before they are moved behind the header
-export const REFS: usize = JIT_BASE + 0x30_0000; // 24 bytes each, see queue.ts
-export const MAX_REFS: u32 = 40_000;
 /** 8 bytes by slot: u32 entry block, i32 how many more regions may follow this one before it is compiled again. */
-export const SLOTS: usize = JIT_BASE + 0x48_0000;
-export const MAX_SLOTS: u32 = 0x4000;
+export const SLOTS: usize = JIT_BASE + 0x30_0000;
+export const MAX_SLOTS: u32 = 0x8000;
 export const HINTS: usize = JIT_BASE + 0x40_0000; // u32: offset in the body << 1 | likely
 /** By function of the batch, for its host's log: u32 count, then u32 block and i32 linear distance from the entry of each node. */
 export const REGION_LOG: usize = JIT_BASE + 0x4e_0000;

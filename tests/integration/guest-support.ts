@@ -1,10 +1,13 @@
 // Real guests for tests. Their images come from the cache, from apt or from VMLET_MIRROR; without any of these a test fails and says so.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
+import { AptSource, hasApt } from '../../src/image/apt.js';
+import { cacheFolder } from '../../src/image/cache.js';
+import { readDeb } from '../../src/image/deb.js';
 import { VM, type VMOptions } from '../../src/index.js';
 import type { VMInternals } from '../../src/vm.js';
 
@@ -31,6 +34,35 @@ export const hasTool = (name: string): boolean => spawnSync('sh', ['-c', `PATH="
 
 export const hostTool = (name: string, args: string[]): string =>
   execFileSync(name, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
+
+/**
+ * Makes a root folder of Debian packages, which stay in the cache folder under `cache`. `NAME=OTHER` is the package NAME in OTHER's version, where apt prefers another
+ * archive's package of that name.
+ */
+export const unpackPackages = async (root: string, architecture: string, packages: readonly string[], cache: string): Promise<void> => {
+  if (!(await hasApt())) throw new Error('the packages are fetched by apt');
+  const state = join(cacheFolder(), 'tests', cache);
+  const done = join(state, `done-${packages.length}`);
+  mkdirSync(state, { recursive: true });
+  if (!existsSync(done)) {
+    const source = new AptSource(state, architecture);
+    await source.update();
+    const find = async (name: string) => {
+      const [info] = await source.find(name);
+      if (info === undefined) throw new Error(`apt knows no ${name}:${architecture}: ${source.complaints.join('; ')}`);
+      return info;
+    };
+    for (const spec of packages) {
+      const [name, other = name] = spec.split('=') as [string, string?];
+      const bytes = await source.fetch({ ...(await find(name)), version: (await find(other)).version }, state);
+      if ([...(await readDeb(bytes).files())].length === 0) throw new Error(`${name} holds no files`);
+    }
+    writeFileSync(done, '');
+  }
+  mkdirSync(root, { recursive: true });
+  // The host's own tools unpack faster, with links and permissions.
+  execFileSync('sh', ['-c', 'for deb in "$0"/*/*.deb; do dpkg-deb -x "$deb" "$1" || exit 1; done; mkdir -p "$1/tmp" "$1/dev" "$1/proc"; : > "$1/dev/null"; rm -rf "$1/usr/share/doc" "$1/usr/share/locale"', state, root]);
+};
 
 const CFLAGS = ['-O1', '-msse2', '-mfpmath=sse', '-mno-red-zone', '-fno-pie', '-no-pie', '-static', '-Wall', '-Wextra', '-Werror'];
 

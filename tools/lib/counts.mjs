@@ -42,7 +42,7 @@ export const printCounts = (buffer, most = 400) => {
     console.error(`${title}: ${total}`);
     for (const [count, k] of rows.slice(0, most)) console.error(`${String(count).padStart(12)} ${((100 * count) / total).toFixed(2).padStart(6)}% ${name(k)}`);
   };
-  print('thick operations in compiled code', 0x0790_0000, 0x2_0000, k => `${nameOf(0x1000 + (k >> 3))} ${['b', 'w', 'd', 'q'][(k >> 1) & 3]}${k & 1 ? ' mem' : ''}`);
-  print('calls of compiled code', 0x07b0_0000, 64, k => fn.get(k) ?? String(k));
-  print('operations of the interpreter', 0x0780_0000, 0x5000, nameOf);
+  print('thick operations in compiled code', 0x07ec_0000, 0x2_0000, k => `${nameOf(0x1000 + (k >> 3))} ${['b', 'w', 'd', 'q'][(k >> 1) & 3]}${k & 1 ? ' mem' : ''}`);
+  print('calls of compiled code', 0x07fc_0000, 64, k => fn.get(k) ?? String(k));
+  print('operations of the interpreter', 0x07e8_0000, 0x5000, nameOf);
 };
