@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { hostInfo, hostLine, main, NODE_OPTION, REPOSITORY, runJson } from './lib/common.mjs';
 
 const HERE = join(REPOSITORY, 'tests/bench');
-const PARTS = { startup: 'Start-up', cpu: 'Interpreter', linux: 'Linux workloads', net: 'Network' };
+const PARTS = { startup: 'Start-up', cpu: 'Interpreter', linux: 'Linux workloads', install: 'Cold code', net: 'Network' };
 const USAGE = `usage: node tests/bench/all.mjs [options]
   --quick        fewer and shorter runs
   --node SPEC    Node to run under: current, a version (24) or a path; may be repeated. Default: current and 24; with --quick: current
