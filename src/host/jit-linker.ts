@@ -36,7 +36,7 @@ export interface JitOptions {
 }
 
 /** Defaults, from measurements of boots and loops (docs/benchmarks.md). */
-export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold: 2000, batch: 64, maxRegions: 32_768, maxInstructions: 100, regrowAfter: 10_000_000 };
+export const JIT_DEFAULTS: Required<Omit<JitOptions, 'onModule'>> = { threshold: 2000, batch: 64, maxRegions: 32_768, maxInstructions: 100, regrowAfter: 2_000_000 };
 
 /** The exports of the core that compiled regions call, by a table in the order of assembly/jit/operands.ts. */
 const FUNCTIONS = [
