@@ -73,7 +73,6 @@ function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
   }
   jitPhase(1);
   j.cpu = changetype<usize>(cpu);
-  j.slot = slot;
   j.without = windowsWithout(slot);
   growRegion(cpu, block, rip);
   const user = (j.mode & Mode.USER) != 0;

@@ -87,7 +87,6 @@ export class Jit {
   tableRead: usize; // of its TLB, of the mode's privilege
   tableWrite: usize;
   tableExec: usize;
-  slot: u32; // of the table, for the region at hand
   without: u32; // windows that the region does not get
   guards: u32; // words of guards in use
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry

@@ -1,6 +1,6 @@
 // Memory near one register. Accesses by the same value of a register, each at a known distance from it, share one look-up in the TLB: the first on a way through
 // the region makes sure that all of them lie in one page and keeps where that page is; the others just go there. A value lives until
-// its register is written by something else than the addition of a constant, and never across a place where ways meet. Windows know only
+// its register is written by something else than the addition of a constant, on behind a place where ways meet if all of them bring it along, and never into a loop. Windows know only
 // what the TLB has: calls of operations close them, and a slow access that would take an entry from the TLB while some are open leaves the region instead.
 import { JIT_MET, JIT_WINDOWS } from "../layout";
 import { L } from "./operands";
@@ -26,7 +26,7 @@ const POINT_BYTES: usize = VALUES_BYTES + 8;
 
 /** The register has a value of which nothing is known. */
 export function forgetValue(n: u32): void { store<u32>(valueAt(n), 0); }
-/** Ways meet: nothing is known of any register, and no window is open. */
+/** A loop begins: nothing is known of any register, and no window is open. */
 export function forgetValues(): void {
   memory.fill(VALUES, 0, VALUES_BYTES);
   jit().windowsOpen = 0;
@@ -63,6 +63,7 @@ export function addressBy(n: u32, by: i64): void {
 // @ts-ignore: decorator
 @inline export function addressUnknown(): void { jit().addressValue = 0; }
 
+/** Keeps what is known here for the other arm of a branch, as the point of flow.ts with that number does. */
 export function saveValues(point: u32): void {
   const at = VALUE_POINTS + <usize>point * POINT_BYTES;
   memory.copy(at, VALUES, VALUES_BYTES);
@@ -151,10 +152,9 @@ export function windowOf(bytes: i32): u32 {
   j.windowOffset = from - load<i32>(WINDOW_LO + q);
   return load<u8>(WINDOW_OF + n);
 }
+/** Bytes of the window of a value. */
 // @ts-ignore: decorator
-@inline export function windowLo(n: u32): i32 { return load<i32>(WINDOW_LO + (<usize>n << 2)); }
-// @ts-ignore: decorator
-@inline export function windowSpan(n: u32): i32 { return load<i32>(WINDOW_HI + (<usize>n << 2)) - windowLo(n); }
+@inline export function windowSpan(n: u32): i32 { return load<i32>(WINDOW_HI + (<usize>n << 2)) - load<i32>(WINDOW_LO + (<usize>n << 2)); }
 
 /** The local with the wasm address of the window's first byte. */
 // @ts-ignore: decorator
@@ -167,6 +167,7 @@ export function declareWindows(): void {
   uleb(j.windows);
   op(W.I32);
 }
+
 // ---- windows that fail too often ----
 
 // By table slot: u32 times that a window could not be opened or kept since counting began, u32 windows that the region does without, u32 transitions

@@ -1,11 +1,11 @@
 // The software TLB: direct-mapped tables of { u64 tag, u32 addend, u32 page number }, one each for reads, writes and fetches of user and supervisor.
 // The fast path compares the tag with the page of the access's last byte: one compare covers presence, permission, canonical form and page
 // crossing. A tag with a low bit set never matches it: the page is known, but each access goes through mmu/access.ts.
-// Whatever page the table of writes knows is known by the table of reads, so that compiled code may ask the former for both.
+// Whatever page the table of writes knows is known by the table of reads, so that compiled code that found a page to write to may read there as well.
 import { Cpu, cpuAt } from "../cpu/state";
 import { dropPcids, forgetGenerations } from "./pcid";
 import {
-  JIT_GUARDS, CODE_PAGES_BYTES, CPU_CODE_PAGES, CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
+  CODE_PAGES_BYTES, CPU_CODE_PAGES, CPU_JUMP, CPU_TLB_LOG, CPU_TLB_SR, CPU_TLB_SW, CPU_TLB_UR, CPU_TLB_UW, CPU_TLB_X, JIT_GUARDS, JUMP_ENTRIES, TLB_BYTES, TLB_ENTRIES, TLB_LOG_ENTRIES,
 } from "../layout";
 import { shared } from "../machine";
 import { jit } from "../jit/state";
