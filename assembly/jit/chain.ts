@@ -38,6 +38,7 @@ export function runRegions(cpu: Cpu, slot: u32): void {
     const window = j.evicted ? 0 : j.missed;
     j.evicted = 0;
     if (missedWindow(slot, window, load<i32>(slotInfo(slot), 4))) regrow(cpu, slot, from);
+    cpu.missCode = NO_MISS; // what the compiler asked about memory is no fault of the guest's
   }
   cpu.block = 0;
   j.enteredAt = ~0;
