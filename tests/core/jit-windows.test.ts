@@ -292,6 +292,24 @@ describe('windows that cannot be opened', () => {
   });
 });
 
+describe('a region that is compiled again because windows close', () => {
+  it('raises no fault for a page that only the compiler looked for', () => {
+    const gone = 0x70_0000, far = LOW + 0x100_0000, turns = 2000;
+    const pair = new EnginePair('prot32', { paging: true, ramBytes: 32 << 20, jit: { threshold: 10, batch: 1, regrowAfter: 0x7fff_ffff } });
+    pair.map(gone, null);
+    pair.set32(LOW, 1, 2);
+    pair.set32(far, 10, 20);
+    const head = hex('8b03  035304  0306  035604  83f9ff  0f84' /* 1: mov eax,[ebx]; add edx,[ebx+4]; add eax,[esi]; add edx,[esi+4]; cmp ecx,-1; je gone */);
+    const to = gone - (CODE + head.length + 4);
+    const program = [...head, to & 0xff, (to >> 8) & 0xff, (to >> 16) & 0xff, (to >> 24) & 0xff, ...hex('49  75ea' /* dec ecx; jnz 1b */)];
+    pair.run(program, { gprs: { [RBX]: LOW, [RSI]: far, [RCX]: turns, [RDX]: 0 }, max: 8, compiled: false });
+    pair.each(core => expect(core.goDelivering(8 * (turns - 1))).toBe(0));
+    expect(pair.jit.jitStats().executed).toBeGreaterThan(0);
+    expect(pair.gpr(RDX)).toBe(22 * turns);
+    expect(pair.interp.get64('cr2')).toBe(pair.jit.get64('cr2'));
+  });
+});
+
 describe('accesses that are watched', () => {
   it.each(['long64', 'prot32', 'compat32'] as const)('for alignment, %s', mode => {
     const pair = paged(mode, { cpl: 3 });
