@@ -497,9 +497,7 @@ function openWindow(window: u32, span: i32, offset: i32, s: u32, writes: bool): 
   tee(lo);
   pushEntry();
   tee(L.E);
-  mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
-  pushLastPage(lo, span);
-  op(wide ? W.I64_EQ : W.I32_EQ);
+  compareTag(lo, span, table, W.I32_EQ);
   hintedIf(W.I32, true);
   pushOpened(lo, table);
   op(W.ELSE);
@@ -507,9 +505,7 @@ function openWindow(window: u32, span: i32, offset: i32, s: u32, writes: bool): 
   callCore(s < SIZE_128_ALIGNED ? s : SIZE_128, writes, 2);
   clearSlots();
   get(L.E);
-  mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
-  pushLastPage(lo, span);
-  op(wide ? W.I64_NE : W.I32_NE);
+  compareTag(lo, span, table, W.I32_NE);
   hintedIf(W.VOID, false);
   pushLabel(PLAIN, 0, 2);
   i32c(<i32>changetype<usize>(jit()));
@@ -521,6 +517,13 @@ function openWindow(window: u32, span: i32, offset: i32, s: u32, writes: bool): 
   pushOpened(lo, table);
   op(W.END);
   set(windowLocal(window));
+}
+/** Compares the tag of the TLB entry whose offset is on the stack with the page of the window's last byte, by the 32-bit opcode. */
+function compareTag(lo: u32, span: i32, table: u32, opcode32: u32): void {
+  const wide = jit().wide;
+  mem(wide ? W.I64_LOAD : W.I32_LOAD, table);
+  pushLastPage(lo, span);
+  op(wide ? opcode32 + (W.I64_EQ - W.I32_EQ) : opcode32);
 }
 /** Pushes the wasm address of the window's first byte, by the TLB entry in E. */
 function pushOpened(lo: u32, table: u32): void {

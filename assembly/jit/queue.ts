@@ -7,7 +7,7 @@ import { BLOCK_HASH_NEXT, BLOCK_HEAT, BLOCK_NEXT } from "../interp/block-layout"
 import { instructionCount } from "../interp/mode";
 import { shared } from "../machine";
 import { INFO_FLAGS, INFO_ROM, pageInfo } from "../mmu/physical";
-import { execTable, newGeneration, readTable, writeTable } from "../mmu/tlb";
+import { newGeneration, readTable, writeTable } from "../mmu/tlb";
 import { emitRegion, wrapModule } from "./module";
 import { growRegion } from "./region";
 import {
@@ -78,7 +78,6 @@ function compile(cpu: Cpu, block: usize, rip: u64, slot: u32): bool {
   const user = (j.mode & Mode.USER) != 0;
   j.tableRead = readTable(cpu, user);
   j.tableWrite = writeTable(cpu, user);
-  j.tableExec = execTable(cpu, user);
   j.wide = j.code64 | u32((cpu.efer & EFER_LMA) != 0);
   const emitted = emitRegion();
   jitPhase(0);

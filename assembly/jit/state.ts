@@ -86,7 +86,6 @@ export class Jit {
   cpu: usize; // that regions are compiled for
   tableRead: usize; // of its TLB, of the mode's privilege
   tableWrite: usize;
-  tableExec: usize;
   without: u32; // windows that the region does not get
   guards: u32; // words of guards in use
   lastOut: usize; // block whose dynamic branch led out of a region, 0 when none did since the last entry
